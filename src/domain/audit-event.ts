@@ -1,0 +1,58 @@
+import type { RefusalReason } from './errors.ts';
+import type { EventId, TenantId } from './ids.ts';
+
+export const AUDIT_EVENT_TYPES = [
+  'session.created',
+  'session.refused',
+  'session.revoked',
+  'session.expired',
+  'session_revoke.refused',
+  'grant.approved',
+  'grant.issued',
+  'grant.refused',
+  'grant.revoked',
+  'grant.expired',
+  'grant_revoke.refused',
+  'artifact.issued',
+  'artifact.revoked',
+  'artifact.expired',
+  'proxy.requested',
+  'proxy.completed',
+  'proxy.failed',
+  'proxy.refused',
+  'approval.refused',
+  'relay.refused',
+  'unwrap.refused',
+] as const;
+export type AuditEventType = (typeof AUDIT_EVENT_TYPES)[number];
+
+/** Whom and what an event is about. Ids only: no token, handle or credential ever enters an event. */
+export interface AuditSubject {
+  tenantId: TenantId;
+  agentId?: string;
+  runId?: string;
+  workloadHash?: string;
+  sessionId?: string;
+  grantId?: string;
+  artifactId?: string;
+  approvalId?: string;
+}
+
+/** One line of the audit log. */
+export interface AuditEvent {
+  id: EventId;
+  at: Date;
+  type: AuditEventType;
+  requestId: string;
+  subject: AuditSubject;
+  /** Error code of a refusal or failure. */
+  code?: string;
+  reason?: RefusalReason;
+  /** Configuration that made the decision. */
+  revision?: string;
+  /** Further facts by name, such as `tool`, `capability`, `resource_ref`, `bytes`. */
+  details?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
+}
+
+/** The tenant of an event whose caller proved none. */
+export const UNATTRIBUTED_TENANT = 't_unattributed' as TenantId;

@@ -1,0 +1,80 @@
+/** What a caller may be told. Transports map each code to a status by one table. */
+export type ErrorCode =
+  | 'invalid_request'
+  | 'unauthorized'
+  | 'forbidden'
+  | 'not_found'
+  | 'conflict'
+  | 'payload_too_large'
+  | 'unsupported_media_type'
+  | 'resource_budget_exceeded'
+  | 'rate_limited'
+  | 'delivery_mode_not_implemented'
+  | 'upstream_error'
+  | 'unavailable'
+  | 'deadline_exceeded'
+  | 'internal';
+
+/** The rule behind a refusal: a closed set, so that an agent can correct itself. */
+export type RefusalReason =
+  | 'workload_not_bound'
+  | 'delegation_not_accepted'
+  | 'tool_not_registered'
+  | 'tool_not_in_context'
+  | 'capability_not_allowed'
+  | 'delivery_mode_not_allowed'
+  | 'policy_missing'
+  | 'resource_kind_mismatch'
+  | 'tool_tags_missing'
+  | 'condition_not_met'
+  | 'condition_failed'
+  | 'approval_not_available'
+  | 'operation_not_allowed'
+  | 'resource_outside_grant'
+  | 'upstream_refused';
+
+export interface ErrorOptions {
+  reason?: RefusalReason;
+  retryAfterSeconds?: number;
+  cause?: unknown;
+}
+
+/**
+ * The one error the broker throws on purpose. Its message goes to the caller: it says what to change and never holds
+ * a secret, a token, SQL, a stack or an upstream's body. `cause` is for the log alone.
+ */
+export class BrokerError extends Error {
+  readonly code: ErrorCode;
+  readonly reason: RefusalReason | null;
+  readonly retryAfterSeconds: number | null;
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'BrokerError';
+    this.code = code;
+    this.reason = options.reason ?? null;
+    this.retryAfterSeconds = options.retryAfterSeconds ?? null;
+  }
+}
+
+type ErrorConstructor = (message: string, options?: ErrorOptions) => BrokerError;
+
+const withCode =
+  (code: ErrorCode): ErrorConstructor =>
+  (message, options) =>
+    new BrokerError(code, message, options);
+
+export const invalidRequest = withCode('invalid_request');
+export const unauthorized = withCode('unauthorized');
+export const notFound = withCode('not_found');
+export const conflict = withCode('conflict');
+export const budgetExceeded = withCode('resource_budget_exceeded');
+export const rateLimited = withCode('rate_limited');
+export const deliveryModeNotImplemented = withCode('delivery_mode_not_implemented');
+export const upstreamError = withCode('upstream_error');
+export const unavailable = withCode('unavailable');
+export const deadlineExceeded = withCode('deadline_exceeded');
+
+/** A refusal always names the rule that said no. */
+export const forbidden = (reason: RefusalReason, message: string, options: ErrorOptions = {}): BrokerError =>
+  new BrokerError('forbidden', message, { ...options, reason });
