@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file asb/v1/error.proto.
  */
 export const file_asb_v1_error: GenFile = /*@__PURE__*/
-  fileDesc("ChJhc2IvdjEvZXJyb3IucHJvdG8SBmFzYi52MSJcCgtFcnJvckRldGFpbBIMCgRjb2RlGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkSDgoGcmVhc29uGAMgASgJEhsKE3JldHJ5X2FmdGVyX3NlY29uZHMYBCABKAVCK1opZ2l0aHViLmNvbS9ldmFsb3BzL2FzYi9wcm90by9hc2IvdjE7YXNidjFiBnByb3RvMw");
+  fileDesc("ChJhc2IvdjEvZXJyb3IucHJvdG8SBmFzYi52MSJcCgtFcnJvckRldGFpbBIMCgRjb2RlGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkSDgoGcmVhc29uGAMgASgJEhsKE3JldHJ5X2FmdGVyX3NlY29uZHMYBCABKAViBnByb3RvMw");
 
 /**
  * ErrorDetail rides on every Connect and gRPC error and says what the JSON error body says.

@@ -1,0 +1,186 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+/** Where to listen; an empty host means every interface. */
+export interface ListenAddress {
+  host: string;
+  port: number;
+}
+
+const ADDRESS = /^(?:\[(?<v6>[0-9a-fA-F:.]+)\]|(?<host>[^:[\]]*)):(?<port>\d{1,5})$/;
+
+const address = z.string().transform((text, context): ListenAddress => {
+  const groups = ADDRESS.exec(text)?.groups;
+  const port = Number(groups?.port);
+  if (groups === undefined || port > 65_535) {
+    context.addIssue({ code: 'custom', message: 'write HOST:PORT, [IPV6]:PORT or :PORT' });
+    return z.NEVER;
+  }
+  return { host: groups.v6 ?? groups.host ?? '', port };
+});
+
+const wholeNumber = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, `must be a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`);
+
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+);
+
+const apiUrl = z.string().transform((text, context): URL => {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (
+    url === null ||
+    !['https:', 'http:'].includes(url.protocol) ||
+    url.username !== '' ||
+    url.search !== '' ||
+    url.hash !== ''
+  ) {
+    context.addIssue({ code: 'custom', message: 'must be an http(s) URL without credentials, query or fragment' });
+    return z.NEVER;
+  }
+  const loopback = url.hostname === 'localhost' || url.hostname === '[::1]' || url.hostname.startsWith('127.');
+  if (url.protocol === 'http:' && !loopback) {
+    context.addIssue({ code: 'custom', message: 'must be https: a credential travels to it (http is for loopback only)' });
+    return z.NEVER;
+  }
+  return url;
+});
+
+const cidrs = list.refine(
+  (parts) =>
+    parts.every((part) => {
+      const [ip = '', bits, ...rest] = part.split('/');
+      const width = isIP(ip) === 6 ? 128 : 32;
+      return isIP(ip) !== 0 && rest.length === 0 && (bits === undefined || (/^\d+$/.test(bits) && Number(bits) <= width));
+    }),
+  'must be IP addresses or CIDR ranges, separated by commas',
+);
+
+const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,199}$/, 'must be 1 to 200 letters, digits or ._:@/-');
+const file = z.string();
+
+/** Names of the GitHub operations that may be allowed at all. */
+export const GITHUB_OPERATIONS = [
+  'pull_request_metadata',
+  'pull_request_files',
+  'repository_metadata',
+  'repository_issues',
+] as const;
+
+const operations = list.pipe(
+  z.array(z.enum(GITHUB_OPERATIONS, { error: `must be some of ${GITHUB_OPERATIONS.join(', ')}` })),
+);
+
+/** Every variable ASB reads, with what it means. An empty value counts as not set. */
+export const VARIABLES = {
+  ASB_ADDR: address
+    .default({ host: '', port: 8080 })
+    .meta({ default: ':8080', description: 'Where JSON, Connect and gRPC-Web are served; gRPC too when TLS is on.' }),
+  ASB_GRPC_ADDR: address
+    .optional()
+    .meta({ description: 'Where gRPC is served besides: over h2c, or over TLS when TLS is on.' }),
+  ASB_TLS_CERT_FILE: file
+    .optional()
+    .meta({ description: 'PEM certificate chain of the listeners; goes with ASB_TLS_KEY_FILE.' }),
+  ASB_TLS_KEY_FILE: file.optional().meta({ description: 'PEM private key of the listeners; goes with ASB_TLS_CERT_FILE.' }),
+  ASB_DEV_TENANT_ID: name
+    .default('t_dev')
+    .meta({ default: 't_dev', description: 'The tenant that the environment alone sets up.' }),
+  ASB_K8S_ISSUER: z
+    .string()
+    .optional()
+    .meta({ description: 'Issuer (`iss`) of Kubernetes service-account tokens; goes with ASB_K8S_PUBLIC_KEY_FILE.' }),
+  ASB_K8S_PUBLIC_KEY_FILE: file
+    .optional()
+    .meta({ description: 'PEM public keys or certificates of that issuer, one or several.' }),
+  ASB_K8S_AUDIENCE: z
+    .string()
+    .default('asb-control-plane')
+    .meta({ default: 'asb-control-plane', description: 'Audience (`aud`) such tokens must carry.' }),
+  ASB_SESSION_SIGNING_PRIVATE_KEY_FILE: file
+    .optional()
+    .meta({
+      description:
+        'PEM (PKCS#8) Ed25519 key that signs session tokens. Without it an ephemeral key is made, and sessions end with the process.',
+    }),
+  ASB_SESSION_TOKEN_ISSUER: z
+    .string()
+    .default('asb')
+    .meta({ default: 'asb', description: 'Issuer (`iss`) of session tokens.' }),
+  ASB_GITHUB_TOKEN: z
+    .string()
+    .optional()
+    .meta({ description: 'Token that ASB itself uses at GitHub. Without it nothing is delivered for GitHub.' }),
+  ASB_GITHUB_API_BASE_URL: apiUrl
+    .default(new URL('https://api.github.com'))
+    .meta({
+      default: 'https://api.github.com',
+      description: 'GitHub REST API; for GitHub Enterprise Server https://HOST/api/v3.',
+    }),
+  ASB_GITHUB_ALLOWED_OPERATIONS: operations
+    .default([...GITHUB_OPERATIONS])
+    .meta({
+      default: 'all',
+      description: `Operations the proxy may run, separated by commas: ${GITHUB_OPERATIONS.join(', ')}.`,
+    }),
+  ASB_PROXY_MAX_CONCURRENT: wholeNumber(1, 1000)
+    .default(8)
+    .meta({ default: '8', description: 'Calls one handle may have under way.' }),
+  ASB_PROXY_MAX_REQUESTS: wholeNumber(1, 1_000_000)
+    .default(100)
+    .meta({ default: '100', description: 'Calls one handle may make.' }),
+  ASB_PROXY_MAX_BYTES: wholeNumber(1, 2 ** 31)
+    .default(25 * 2 ** 20)
+    .meta({ default: '26214400', description: 'Bytes one handle may bring back, over all its calls.' }),
+  ASB_PROXY_TIMEOUT_SECONDS: wholeNumber(1, 300)
+    .default(15)
+    .meta({ default: '15', description: 'The longest one proxied call may take.' }),
+  ASB_RATE_LIMIT_PER_MINUTE: wholeNumber(1, 100_000_000)
+    .default(6000)
+    .meta({ default: '6000', description: 'Calls a minute that one client address may make.' }),
+  ASB_TRUSTED_PROXIES: cidrs
+    .default([])
+    .meta({
+      default: '',
+      description: 'Addresses or CIDR ranges of load balancers whose X-Forwarded-For names the client.',
+    }),
+  ASB_AUDIT_FILE: file
+    .optional()
+    .meta({
+      description: 'File that audit events are appended to, one JSON object a line. Without it they go to standard output.',
+    }),
+  ASB_LOG_LEVEL: z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .meta({
+      default: 'info',
+      description: 'Least level of log lines on standard error: debug, info, warn, error or silent.',
+    }),
+  ASB_CLEANUP_INTERVAL_SECONDS: wholeNumber(1, 3600)
+    .default(5)
+    .meta({ default: '5', description: 'Pause between two passes that end what ran out.' }),
+  ASB_RETENTION_SECONDS: wholeNumber(0, 604_800)
+    .default(300)
+    .meta({ default: '300', description: 'How long the memory store keeps what has ended.' }),
+  ASB_SHUTDOWN_GRACE_SECONDS: wholeNumber(1, 600)
+    .default(25)
+    .meta({ default: '25', description: 'How long a stopping process waits for calls under way.' }),
+} as const;
+
+/** Variables with a meaning that this version does not build yet. Setting one stops the start: it must not be ignored in silence. */
+export const NOT_YET_SUPPORTED: readonly RegExp[] = [
+  /^ASB_(K8S|OIDC|OPERATOR|DELEGATION)_JWKS_URL$/,
+  /^ASB_(OIDC|OPERATOR|DELEGATION)_/,
+  /^ASB_POSTGRES_DSN$/,
+  /^ASB_REDIS_(ADDR|PASSWORD)$/,
+  /^ASB_GITHUB_APP_/,
+  /^ASB_(VAULT|BROWSER)_/,
+  /^ASB_CONFIG_FILE$/,
+];

@@ -1,0 +1,93 @@
+import type { AuditEvent, AuditEventType, AuditSubject } from '../domain/audit-event.ts';
+import { UNATTRIBUTED_TENANT } from '../domain/audit-event.ts';
+import type { CallContext } from '../domain/call-context.ts';
+import type { Clock } from '../domain/clock.ts';
+import { BrokerError, type ErrorCode } from '../domain/errors.ts';
+import type { Grant } from '../domain/grant.ts';
+import type { IdSource } from '../domain/id-source.ts';
+import type { Session } from '../domain/session.ts';
+import type { Transactor } from '../domain/unit-of-work.ts';
+
+export interface AuditDeps {
+  clock: Clock;
+  ids: IdSource;
+  repository: Transactor;
+  /** Names the configuration in force. */
+  revision: () => string;
+}
+
+type Facts = Pick<AuditEvent, 'code' | 'reason' | 'details'>;
+
+/** Makes an event of this moment, under the configuration in force. */
+export function auditEvent(
+  deps: Omit<AuditDeps, 'repository'>,
+  context: Pick<CallContext, 'requestId'>,
+  type: AuditEventType,
+  subject: AuditSubject,
+  facts: Facts = {},
+): AuditEvent {
+  return {
+    id: deps.ids.eventId(),
+    at: deps.clock.now(),
+    type,
+    requestId: context.requestId,
+    subject: { ...subject },
+    revision: deps.revision(),
+    ...facts,
+  };
+}
+
+export const sessionSubject = (session: Session): AuditSubject => ({
+  tenantId: session.tenantId,
+  agentId: session.agentId,
+  runId: session.runId,
+  workloadHash: session.workloadHash,
+  sessionId: session.id,
+});
+
+export const grantSubject = (grant: Grant): AuditSubject => ({
+  tenantId: grant.tenantId,
+  agentId: grant.agentId,
+  runId: grant.runId,
+  sessionId: grant.sessionId,
+  grantId: grant.id,
+});
+
+/** What a refusal's event will say of its caller; a use case fills it in as it learns more. */
+export interface Trail {
+  subject: AuditSubject;
+  details: Record<string, string | number | boolean | readonly string[]>;
+}
+
+// Mistakes of form (400) say nothing about rights, and failures of our own are in the log.
+const REFUSALS: ReadonlySet<ErrorCode> = new Set([
+  'unauthorized',
+  'forbidden',
+  'not_found',
+  'conflict',
+  'resource_budget_exceeded',
+  'delivery_mode_not_implemented',
+]);
+
+/**
+ * Runs one use case and puts every refusal on record before the caller hears of it. When the event cannot be written
+ * the caller gets that failure instead.
+ */
+export async function auditRefusals<T>(
+  deps: AuditDeps,
+  context: CallContext,
+  type: AuditEventType,
+  run: (trail: Trail) => Promise<T>,
+): Promise<T> {
+  const trail: Trail = { subject: { tenantId: UNATTRIBUTED_TENANT }, details: {} };
+  try {
+    return await run(trail);
+  } catch (error) {
+    if (error instanceof BrokerError && REFUSALS.has(error.code)) {
+      const facts: Facts = { code: error.code, details: trail.details };
+      if (error.reason !== null) facts.reason = error.reason;
+      await deps.repository.transact((unit) => unit.record(auditEvent(deps, context, type, trail.subject, facts)));
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,142 @@
+import type { Artifact } from '../domain/artifact.ts';
+import type { CallContext } from '../domain/call-context.ts';
+import type { ConnectorResolver, PreparedCall, ProxyAnswer } from '../domain/connector.ts';
+import { BrokerError, budgetExceeded, deadlineExceeded, unauthorized, unavailable } from '../domain/errors.ts';
+import type { Grant } from '../domain/grant.ts';
+import type { HandleHash } from '../domain/ids.ts';
+import type { GrantRepository } from '../domain/repository.ts';
+import { parseResourceRef } from '../domain/resource.ts';
+import type { ProxyBudget, RuntimeStore } from '../domain/runtime-store.ts';
+import { isSessionLive, type Session } from '../domain/session.ts';
+import { type AuditDeps, auditEvent, auditRefusals, grantSubject, type Trail } from './audit-trail.ts';
+import type { UseCase } from './use-case.ts';
+
+export interface ExecuteGitHubProxyRequest {
+  proxyHandle: string;
+  operation: string;
+  params: Readonly<Record<string, unknown>>;
+}
+
+export interface ExecuteGitHubProxyDeps extends AuditDeps {
+  repository: AuditDeps['repository'] & GrantRepository;
+  runtime: RuntimeStore;
+  connectors: ConnectorResolver;
+  budget: ProxyBudget;
+}
+
+/** A call that may be made: its handle is live, its parameters are checked, its slot is taken. */
+interface AdmittedCall {
+  call: PreparedCall;
+  grant: Grant;
+  artifact: Artifact;
+  slotId: string;
+  details: Trail['details'];
+}
+
+const CONCURRENCY_RETRY_SECONDS = 1;
+
+/** Makes one allowed GitHub call for the holder of a live handle, within that handle's budget. */
+export function executeGitHubProxy(deps: ExecuteGitHubProxyDeps): UseCase<ExecuteGitHubProxyRequest, ProxyAnswer> {
+  return async (request, context) => {
+    const admitted = await auditRefusals(deps, context, 'proxy.refused', (trail) => admit(deps, request, trail));
+    try {
+      return await run(deps, context, admitted);
+    } finally {
+      await deps.runtime.releaseSlot(admitted.artifact.handleHash, admitted.slotId);
+    }
+  };
+}
+
+async function admit(deps: ExecuteGitHubProxyDeps, request: ExecuteGitHubProxyRequest, trail: Trail): Promise<AdmittedCall> {
+  trail.details = { operation: request.operation };
+  const found = await deps.repository.findByHandle(deps.ids.hashHandle(request.proxyHandle));
+  if (found !== null) trail.subject = { ...grantSubject(found.grant), artifactId: found.artifact.id };
+  // One answer for unknown and dead handles: whoever guesses learns nothing.
+  if (found === null || !isLive(found, deps.clock.now())) {
+    throw unauthorized('proxy_handle: is not, or no longer, live; request a new grant');
+  }
+  const { grant, artifact } = found;
+  const resource = parseResourceRef(grant.resourceRef);
+  trail.details.resource_ref = grant.resourceRef;
+  const connector = deps.connectors.resolveProxy(grant.capability, resource.kind);
+  if (connector === null) throw unavailable('no connector for this grant is configured any more');
+  const call = connector.prepare({ resource, operation: request.operation, params: request.params });
+
+  const slotId = deps.ids.slotId();
+  const { handleHash } = artifact;
+  const slot = await deps.runtime.acquireSlot({
+    handleHash,
+    slotId,
+    budget: deps.budget,
+    now: deps.clock.now(),
+    handleExpiresAt: artifact.expiresAt,
+  });
+  if (!slot.granted) throw exhausted(slot.exhausted, deps.budget);
+  return { call, grant, artifact, slotId, details: trail.details };
+}
+
+function isLive({ session, grant, artifact }: { session: Session; grant: Grant; artifact: Artifact }, now: Date): boolean {
+  return (
+    isSessionLive(session, now) &&
+    grant.state === 'issued' &&
+    now < grant.expiresAt &&
+    artifact.state === 'issued' &&
+    now < artifact.expiresAt
+  );
+}
+
+function exhausted(what: 'requests' | 'concurrency' | 'bytes', budget: ProxyBudget): BrokerError {
+  switch (what) {
+    case 'concurrency':
+      return budgetExceeded(`the handle already has ${budget.maxConcurrent} calls under way; wait for one to end`, {
+        retryAfterSeconds: CONCURRENCY_RETRY_SECONDS,
+      });
+    case 'requests':
+      return budgetExceeded(`the handle's ${budget.maxRequests} requests are used up; request a new grant`);
+    case 'bytes':
+      return budgetExceeded(`the handle's ${budget.maxBytes} bytes are used up; request a new grant`);
+  }
+}
+
+async function run(deps: ExecuteGitHubProxyDeps, context: CallContext, admitted: AdmittedCall): Promise<ProxyAnswer> {
+  const { call, artifact, details } = admitted;
+  const subject = { ...grantSubject(admitted.grant), artifactId: artifact.id };
+  await deps.repository.transact((unit) => unit.record(auditEvent(deps, context, 'proxy.requested', subject, { details })));
+  try {
+    const answer = await sendWithinDeadline(deps, context, call, artifact.handleHash);
+    const bytes = answer.payload.byteLength;
+    await deps.repository.transact((unit) =>
+      unit.record(auditEvent(deps, context, 'proxy.completed', subject, { details: { ...details, bytes } })),
+    );
+    return answer;
+  } catch (error) {
+    const code = error instanceof BrokerError ? error.code : 'internal';
+    await deps.repository.transact((unit) =>
+      unit.record(auditEvent(deps, context, 'proxy.failed', subject, { code, details })),
+    );
+    throw error;
+  }
+}
+
+async function sendWithinDeadline(
+  deps: ExecuteGitHubProxyDeps,
+  context: CallContext,
+  call: PreparedCall,
+  handleHash: HandleHash,
+): Promise<ProxyAnswer> {
+  const { timeoutSeconds } = deps.budget;
+  const deadline = new AbortController();
+  const cancel = deps.clock.schedule(timeoutSeconds * 1000, () =>
+    deadline.abort(deadlineExceeded(`GitHub did not finish within ${timeoutSeconds} seconds`)),
+  );
+  try {
+    return await call.send({
+      signal: AbortSignal.any([context.signal, deadline.signal]),
+      spendBytes: async (bytes) => {
+        if (!(await deps.runtime.spendBytes(handleHash, bytes))) throw exhausted('bytes', deps.budget);
+      },
+    });
+  } finally {
+    cancel();
+  }
+}

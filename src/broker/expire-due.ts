@@ -1,0 +1,66 @@
+import { endArtifact } from '../domain/artifact.ts';
+import { BrokerError } from '../domain/errors.ts';
+import { endGrant } from '../domain/grant.ts';
+import type { ExpiryRepository } from '../domain/repository.ts';
+import type { RuntimeStore } from '../domain/runtime-store.ts';
+import { endSession } from '../domain/session.ts';
+import type { UnitOfWork } from '../domain/unit-of-work.ts';
+import { type AuditDeps, auditEvent, sessionSubject } from './audit-trail.ts';
+import { endedGrantEvents } from './ended-grant-events.ts';
+
+export interface ExpireDueDeps extends AuditDeps {
+  repository: AuditDeps['repository'] & ExpiryRepository;
+  runtime: RuntimeStore;
+  /** How long what has ended stays readable. */
+  retentionSeconds: number;
+}
+
+export interface ExpireDueReport {
+  sessions: number;
+  grants: number;
+  forgotten: number;
+}
+
+const EXPIRED = 'its time was up';
+
+/** Ends what has run out and drops what ended long ago, `limit` of each kind at most. */
+export function expireDue(deps: ExpireDueDeps): (limit: number, requestId: string) => Promise<ExpireDueReport> {
+  return async (limit, requestId) => {
+    const now = deps.clock.now();
+    const context = { requestId };
+    const events = endedGrantEvents(deps, context);
+    let sessions = 0;
+    for (const session of await deps.repository.findExpiredSessions(now, limit)) {
+      const { tenantId, id: sessionId } = session;
+      sessions += await unlessLost(deps, (unit) => {
+        unit.updateSession({ expected: 'active', next: endSession(session, 'expired', now, EXPIRED) });
+        unit.record(auditEvent(deps, context, 'session.expired', sessionSubject(session)));
+        unit.endGrantsOfSession({ tenantId, sessionId, state: 'expired', at: now, reason: 'session expired', events });
+      });
+    }
+    let grants = 0;
+    for (const { grant, artifact } of await deps.repository.findExpiredGrants(now, limit)) {
+      grants += await unlessLost(deps, (unit) => {
+        const ended = endGrant(grant, 'expired', now, EXPIRED);
+        const endedArtifact = artifact?.state === 'issued' ? endArtifact(artifact, 'expired', now) : null;
+        unit.updateGrant({ expected: grant.state, next: ended });
+        if (endedArtifact !== null) unit.updateArtifact({ expected: 'issued', next: endedArtifact });
+        for (const event of events(ended, endedArtifact)) unit.record(event);
+      });
+    }
+    await deps.runtime.forgetExpired(now);
+    const forgotten = await deps.repository.forgetEnded(new Date(now.getTime() - deps.retentionSeconds * 1000), limit);
+    return { sessions, grants, forgotten };
+  };
+}
+
+/** Commits, and counts 0 when somebody else was first. */
+async function unlessLost(deps: ExpireDueDeps, stage: (unit: UnitOfWork) => void): Promise<0 | 1> {
+  try {
+    await deps.repository.transact(stage);
+    return 1;
+  } catch (error) {
+    if (error instanceof BrokerError && error.code === 'conflict') return 0;
+    throw error;
+  }
+}

@@ -1,0 +1,88 @@
+import type { HandleHash } from '../../domain/ids.ts';
+import type { RuntimeStore, SlotAnswer, SlotRequest } from '../../domain/runtime-store.ts';
+import { TimeQueue } from './time-queue.ts';
+
+interface HandleUse {
+  remainingRequests: number;
+  remainingBytes: number;
+  /** When each slot's lease lapses (milliseconds since the epoch), by slot. */
+  leases: Map<string, number>;
+}
+
+/** For tests that look whether anything is left behind. */
+export interface CountsHandles {
+  handleCounts(): Readonly<Record<string, number>>;
+}
+
+/**
+ * Budgets of the handles of one process. A handle's requests and bytes are what the budget of its first call said; a
+ * configuration that changes later does not refill them.
+ */
+export class MemoryRuntimeStore implements RuntimeStore, CountsHandles {
+  readonly #uses = new Map<HandleHash, HandleUse>();
+  readonly #expiries = new TimeQueue<HandleHash>();
+
+  acquireSlot(request: SlotRequest): Promise<SlotAnswer> {
+    return Promise.resolve(this.#acquire(request));
+  }
+
+  spendBytes(handleHash: HandleHash, bytes: number): Promise<boolean> {
+    if (!Number.isSafeInteger(bytes) || bytes < 0) {
+      return Promise.reject(new RangeError('bytes must be a whole number, not below zero'));
+    }
+    const use = this.#uses.get(handleHash);
+    if (use === undefined) return Promise.resolve(false);
+    const enough = bytes <= use.remainingBytes;
+    use.remainingBytes = enough ? use.remainingBytes - bytes : 0;
+    return Promise.resolve(enough);
+  }
+
+  releaseSlot(handleHash: HandleHash, slotId: string): Promise<void> {
+    this.#uses.get(handleHash)?.leases.delete(slotId);
+    return Promise.resolve();
+  }
+
+  forgetExpired(now: Date): Promise<void> {
+    for (const handleHash of this.#expiries.before(now, Number.POSITIVE_INFINITY)) {
+      this.#expiries.remove(handleHash);
+      this.#uses.delete(handleHash);
+    }
+    return Promise.resolve();
+  }
+
+  ping(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  handleCounts(): Readonly<Record<string, number>> {
+    return { uses: this.#uses.size, expiries: this.#expiries.size };
+  }
+
+  #acquire({ handleHash, slotId, budget, now, handleExpiresAt }: SlotRequest): SlotAnswer {
+    // A handle that ended may have been forgotten here; a new entry would hand it its whole budget again.
+    if (now >= handleExpiresAt) return { granted: false, exhausted: 'requests' };
+    const use = this.#uses.get(handleHash) ?? {
+      remainingRequests: budget.maxRequests,
+      remainingBytes: budget.maxBytes,
+      leases: new Map<string, number>(),
+    };
+    if (use.remainingBytes <= 0) return { granted: false, exhausted: 'bytes' };
+    if (use.remainingRequests <= 0) return { granted: false, exhausted: 'requests' };
+    dropLapsed(use.leases, now);
+    if (use.leases.size >= budget.maxConcurrent) return { granted: false, exhausted: 'concurrency' };
+
+    use.remainingRequests -= 1;
+    use.leases.set(slotId, now.getTime() + budget.timeoutSeconds * 1000);
+    if (!this.#uses.has(handleHash)) {
+      this.#uses.set(handleHash, use);
+      this.#expiries.put(handleHash, handleExpiresAt);
+    }
+    return { granted: true, remainingBytes: use.remainingBytes };
+  }
+}
+
+function dropLapsed(leases: Map<string, number>, now: Date): void {
+  for (const [slotId, lapsesAt] of leases) {
+    if (lapsesAt <= now.getTime()) leases.delete(slotId);
+  }
+}

@@ -1,0 +1,91 @@
+import { ARTIFACT_TRANSITIONS } from '../../domain/artifact.ts';
+import { GRANT_TRANSITIONS } from '../../domain/grant.ts';
+import { SESSION_TRANSITIONS } from '../../domain/session.ts';
+import type { UnitOfWork } from '../../domain/unit-of-work.ts';
+import { copyRow } from './row-copy.ts';
+
+type Step = (unit: UnitOfWork) => void;
+type Call<Name extends keyof UnitOfWork> = Parameters<UnitOfWork[Name]>[0];
+
+/** Takes down what a unit of work is to do, without looking at any row. */
+export class StagedUnit implements UnitOfWork {
+  readonly #steps: Step[] = [];
+  #closed = false;
+
+  insertSession(session: Call<'insertSession'>): void {
+    const row = copyRow(session);
+    this.#add((unit) => unit.insertSession(row));
+  }
+
+  updateSession({ expected, next }: Call<'updateSession'>): void {
+    requireTransition('session', SESSION_TRANSITIONS, expected, next.state);
+    const change = { expected, next: copyRow(next) };
+    this.#add((unit) => unit.updateSession(change));
+  }
+
+  insertGrant(grant: Call<'insertGrant'>): void {
+    const row = copyRow(grant);
+    this.#add((unit) => unit.insertGrant(row));
+  }
+
+  updateGrant({ expected, next }: Call<'updateGrant'>): void {
+    requireTransition('grant', GRANT_TRANSITIONS, expected, next.state);
+    const change = { expected, next: copyRow(next) };
+    this.#add((unit) => unit.updateGrant(change));
+  }
+
+  insertArtifact(artifact: Call<'insertArtifact'>): void {
+    const row = copyRow(artifact);
+    this.#add((unit) => unit.insertArtifact(row));
+  }
+
+  updateArtifact({ expected, next }: Call<'updateArtifact'>): void {
+    requireTransition('artifact', ARTIFACT_TRANSITIONS, expected, next.state);
+    const change = { expected, next: copyRow(next) };
+    this.#add((unit) => unit.updateArtifact(change));
+  }
+
+  endGrantsOfSession(change: Call<'endGrantsOfSession'>): void {
+    const { tenantId, sessionId, state, reason } = change;
+    const at = new Date(change.at);
+    this.#add((unit) =>
+      unit.endGrantsOfSession({
+        tenantId,
+        sessionId,
+        state,
+        at,
+        reason,
+        events: (grant, artifact) => change.events(grant, artifact),
+      }),
+    );
+  }
+
+  record(event: Call<'record'>): void {
+    const copy = copyRow(event);
+    this.#add((unit) => unit.record(copy));
+  }
+
+  /** Ends the staging; whoever kept the unit and calls it later gets an error instead of a change that never commits. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** Does everything that was staged, in order, on another unit. */
+  replayOn(unit: UnitOfWork): void {
+    for (const step of this.#steps) step(unit);
+  }
+
+  #add(step: Step): void {
+    if (this.#closed) throw new Error('the unit of work was used after its staging function returned');
+    this.#steps.push(step);
+  }
+}
+
+function requireTransition<State extends string>(
+  entity: string,
+  transitions: Readonly<Record<State, readonly State[]>>,
+  from: State,
+  to: State,
+): void {
+  if (!transitions[from].includes(to)) throw new Error(`${entity}: there is no transition from ${from} to ${to}`);
+}
