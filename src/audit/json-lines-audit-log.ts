@@ -47,8 +47,9 @@ export class JsonLinesAuditLog implements AuditLog {
     if (events.length === 0) return;
     try {
       if (this.#closed) throw new Error('the audit log is closed');
-      const lines = events.map(toLine).join('');
-      this.#writeAll(Buffer.from(this.#isMidLine ? `\n${lines}` : lines));
+      const start = this.#isMidLine ? '\n' : '';
+      const lines = start + events.map(toLine).join('');
+      this.#writeAll(Buffer.from(lines.replace(UNSAFE_IN_A_LINE, escapeCharacter)));
     } catch (cause) {
       throw unavailable('audit log cannot be written', { cause });
     }
@@ -146,7 +147,7 @@ const escapeCharacter = (character: string): string => `\\u${character.charCodeA
 
 function toLine(event: AuditEvent): string {
   const { subject } = event;
-  const line = JSON.stringify({
+  const json = JSON.stringify({
     id: event.id,
     at: event.at.toISOString(),
     type: event.type,
@@ -164,5 +165,5 @@ function toLine(event: AuditEvent): string {
     revision: event.revision,
     details: event.details,
   });
-  return `${line.replace(UNSAFE_IN_A_LINE, escapeCharacter)}\n`;
+  return `${json}\n`;
 }

@@ -104,12 +104,10 @@ export const VARIABLES = {
     .string()
     .default('asb-control-plane')
     .meta({ default: 'asb-control-plane', description: 'Audience (`aud`) such tokens must carry.' }),
-  ASB_SESSION_SIGNING_PRIVATE_KEY_FILE: file
-    .optional()
-    .meta({
-      description:
-        'PEM (PKCS#8) Ed25519 key that signs session tokens. Without it an ephemeral key is made, and sessions end with the process.',
-    }),
+  ASB_SESSION_SIGNING_PRIVATE_KEY_FILE: file.optional().meta({
+    description:
+      'PEM (PKCS#8) Ed25519 key that signs session tokens. Without it an ephemeral key is made, and sessions end with the process.',
+  }),
   ASB_SESSION_TOKEN_ISSUER: z
     .string()
     .default('asb')
@@ -118,18 +116,14 @@ export const VARIABLES = {
     .string()
     .optional()
     .meta({ description: 'Token that ASB itself uses at GitHub. Without it nothing is delivered for GitHub.' }),
-  ASB_GITHUB_API_BASE_URL: apiUrl
-    .default(new URL('https://api.github.com'))
-    .meta({
-      default: 'https://api.github.com',
-      description: 'GitHub REST API; for GitHub Enterprise Server https://HOST/api/v3.',
-    }),
-  ASB_GITHUB_ALLOWED_OPERATIONS: operations
-    .default([...GITHUB_OPERATIONS])
-    .meta({
-      default: 'all',
-      description: `Operations the proxy may run, separated by commas: ${GITHUB_OPERATIONS.join(', ')}.`,
-    }),
+  ASB_GITHUB_API_BASE_URL: apiUrl.default(new URL('https://api.github.com')).meta({
+    default: 'https://api.github.com',
+    description: 'GitHub REST API; for GitHub Enterprise Server https://HOST/api/v3.',
+  }),
+  ASB_GITHUB_ALLOWED_OPERATIONS: operations.default([...GITHUB_OPERATIONS]).meta({
+    default: 'all',
+    description: `Operations the proxy may run, separated by commas: ${GITHUB_OPERATIONS.join(', ')}.`,
+  }),
   ASB_PROXY_MAX_CONCURRENT: wholeNumber(1, 1000)
     .default(8)
     .meta({ default: '8', description: 'Calls one handle may have under way.' }),
@@ -145,24 +139,17 @@ export const VARIABLES = {
   ASB_RATE_LIMIT_PER_MINUTE: wholeNumber(1, 100_000_000)
     .default(6000)
     .meta({ default: '6000', description: 'Calls a minute that one client address may make.' }),
-  ASB_TRUSTED_PROXIES: cidrs
-    .default([])
-    .meta({
-      default: '',
-      description: 'Addresses or CIDR ranges of load balancers whose X-Forwarded-For names the client.',
-    }),
-  ASB_AUDIT_FILE: file
-    .optional()
-    .meta({
-      description: 'File that audit events are appended to, one JSON object a line. Without it they go to standard output.',
-    }),
-  ASB_LOG_LEVEL: z
-    .enum(['debug', 'info', 'warn', 'error', 'silent'])
-    .default('info')
-    .meta({
-      default: 'info',
-      description: 'Least level of log lines on standard error: debug, info, warn, error or silent.',
-    }),
+  ASB_TRUSTED_PROXIES: cidrs.default([]).meta({
+    default: '',
+    description: 'Addresses or CIDR ranges of load balancers whose X-Forwarded-For names the client.',
+  }),
+  ASB_AUDIT_FILE: file.optional().meta({
+    description: 'File that audit events are appended to, one JSON object a line. Without it they go to standard output.',
+  }),
+  ASB_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta({
+    default: 'info',
+    description: 'Least level of log lines on standard error: debug, info, warn, error or silent.',
+  }),
   ASB_CLEANUP_INTERVAL_SECONDS: wholeNumber(1, 3600)
     .default(5)
     .meta({ default: '5', description: 'Pause between two passes that end what ran out.' }),

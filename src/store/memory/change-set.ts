@@ -103,7 +103,7 @@ export class ChangeSet implements UnitOfWork {
       this.#artifacts.set(artifact.id, artifact);
     }
     const events = change.events(copyRow(ended), artifact === undefined ? null : copyRow(artifact));
-    for (const event of events) this.record(copyRow(event));
+    for (const event of events) this.record(event);
   }
 
   #session(id: SessionId): Session | undefined {

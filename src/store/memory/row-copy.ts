@@ -10,7 +10,7 @@ export function copyRow(row: unknown): unknown {
   const prototype: unknown = Object.getPrototypeOf(row);
   if (prototype !== Object.prototype && prototype !== null) throw new TypeError('a row holds plain data only');
   const copy: Record<string, unknown> = { ...row };
-  for (const key of Object.keys(copy)) {
+  for (const key in copy) {
     const value = copy[key];
     if (typeof value !== 'string') copy[key] = copyRow(value);
   }

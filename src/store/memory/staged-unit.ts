@@ -61,8 +61,7 @@ export class StagedUnit implements UnitOfWork {
   }
 
   record(event: Call<'record'>): void {
-    const copy = copyRow(event);
-    this.#add((unit) => unit.record(copy));
+    this.#add((unit) => unit.record(event));
   }
 
   /** Ends the staging; whoever kept the unit and calls it later gets an error instead of a change that never commits. */

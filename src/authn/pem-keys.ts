@@ -1,0 +1,76 @@
+import { createHash, createPublicKey, type KeyObject, type webcrypto, X509Certificate } from 'node:crypto';
+
+/** A public key and the only algorithm it may ever verify (RFC 8725 section 3.1). */
+export interface VerificationKey {
+  alg: 'RS256' | 'ES256';
+  /** Kubernetes' key id: SHA-256 of the SPKI DER, base64url. */
+  kid: string;
+  publicKey: webcrypto.CryptoKey;
+}
+
+/** Bounds the signatures that one forged token can make us check. */
+const MAX_KEYS = 16;
+/** RFC 7518 section 3.3. */
+const MIN_RSA_BITS = 2048;
+const PEM_BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g;
+const PEM_BEGIN = /-----BEGIN /g;
+
+/**
+ * Reads the public keys that sign attestations from PEM text (RFC 7468): one or several blocks of `PUBLIC KEY` (SPKI),
+ * `RSA PUBLIC KEY` (PKCS#1) or `CERTIFICATE`. A certificate is only a container here: neither its dates nor its issuer
+ * count, because the operator chose the file. RSA keys verify RS256, P-256 keys ES256, no others are read.
+ *
+ * Throws an Error that names the block, counted from 1, and what is wrong with it.
+ */
+export function parsePublicKeys(pem: string): readonly VerificationKey[] {
+  if (pem.trim() === '') throw new Error('the key file is empty');
+  const blocks = [...pem.matchAll(PEM_BLOCK)];
+  if (blocks.length === 0 || blocks.length !== pem.match(PEM_BEGIN)?.length) {
+    throw new Error(
+      'the key file is not PEM: every key starts with -----BEGIN ...----- and ends with its -----END ...-----',
+    );
+  }
+  if (blocks.length > MAX_KEYS) throw new Error(`the key file holds ${blocks.length} keys; at most ${MAX_KEYS} are read`);
+  const keys = new Map<string, VerificationKey>();
+  blocks.forEach(([text, label = ''], index) => {
+    const key = toVerificationKey(readBlock(text, label, `block ${index + 1} (${label})`), `block ${index + 1} (${label})`);
+    keys.set(key.kid, key);
+  });
+  return [...keys.values()];
+}
+
+function readBlock(text: string, label: string, where: string): KeyObject {
+  if (label.endsWith('PRIVATE KEY')) {
+    throw new Error(`${where} is a private key; put only the public key here, and take the private key off this machine`);
+  }
+  try {
+    if (label === 'CERTIFICATE') return new X509Certificate(text).publicKey;
+    if (label === 'PUBLIC KEY') return createPublicKey({ key: text, format: 'pem', type: 'spki' });
+    if (label === 'RSA PUBLIC KEY') return createPublicKey({ key: text, format: 'pem', type: 'pkcs1' });
+  } catch (cause) {
+    throw new Error(`${where} cannot be decoded`, { cause });
+  }
+  throw new Error(`${where} is not read here; use PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE`);
+}
+
+function toVerificationKey(key: KeyObject, where: string): VerificationKey {
+  const kid = createHash('sha256')
+    .update(key.export({ format: 'der', type: 'spki' }))
+    .digest('base64url');
+  const { modulusLength = 0, namedCurve = 'unknown' } = key.asymmetricKeyDetails ?? {};
+  switch (key.asymmetricKeyType) {
+    case 'rsa':
+      if (modulusLength < MIN_RSA_BITS) {
+        throw new Error(`${where} is an RSA key of ${modulusLength} bits; at least ${MIN_RSA_BITS} are needed`);
+      }
+      return { alg: 'RS256', kid, publicKey: importKey(key, { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }) };
+    case 'ec':
+      if (namedCurve !== 'prime256v1') throw new Error(`${where} is an EC key on curve ${namedCurve}; only P-256 is read`);
+      return { alg: 'ES256', kid, publicKey: importKey(key, { name: 'ECDSA', namedCurve: 'P-256' }) };
+    default:
+      throw new Error(`${where} is a key of kind ${key.asymmetricKeyType ?? 'unknown'}; only RSA and EC P-256 are read`);
+  }
+}
+
+const importKey = (key: KeyObject, algorithm: webcrypto.RsaHashedImportParams | webcrypto.EcKeyImportParams) =>
+  key.toCryptoKey(algorithm, true, ['verify']);

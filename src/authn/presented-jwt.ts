@@ -1,0 +1,26 @@
+import { errors } from 'jose';
+
+/** Three base64url parts (RFC 7515 section 7.1); `.` separates them and nothing pads them. */
+const COMPACT_JWS = /^[\w-]+\.[\w-]+\.([\w-]+)$/;
+
+/**
+ * Whether a presented token has the one shape and spelling that a signed JWT can have, so that nothing larger or stranger
+ * reaches a decoder. Decoders skip white space and ignore unused trailing bits (RFC 4648 section 3.5); without this check
+ * one signature could be written in several ways.
+ */
+export function isCompactJws(token: string, maxLength: number): boolean {
+  if (token.length > maxLength) return false;
+  const signature = COMPACT_JWS.exec(token)?.[1];
+  return signature !== undefined && Buffer.from(signature, 'base64url').toString('base64url') === signature;
+}
+
+/**
+ * What the log may keep of a refused token. jose's own errors carry the whole claims set, and text the caller chose.
+ * Whatever jose did not throw on purpose comes back as it is.
+ */
+export function loggableCause(error: unknown): unknown {
+  if (error instanceof errors.JWTExpired || error instanceof errors.JWTClaimValidationFailed) {
+    return new Error(`${error.code}: ${error.claim} ${error.reason}`);
+  }
+  return error instanceof errors.JOSEError ? new Error(error.code) : error;
+}

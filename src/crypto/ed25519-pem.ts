@@ -1,0 +1,51 @@
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+
+const PEM_BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g;
+const PEM_BEGIN = /-----BEGIN /g;
+const HOW_TO_MAKE_ONE = 'make one with: openssl genpkey -algorithm ed25519';
+
+/**
+ * Reads Ed25519 keys from PEM text (RFC 7468, RFC 8410): `PRIVATE KEY` (PKCS#8) and `PUBLIC KEY` (SPKI) blocks. The first
+ * private key is the signing one; the others, in order, come back as public keys.
+ * Throws an Error that names the block, counted from 1, and what is wrong with it, never what is in it.
+ */
+export function parseSigningKeys(pem: string): { signing: KeyObject; verifying: readonly KeyObject[] } {
+  if (pem.trim() === '') throw new Error(`the signing key file is empty; ${HOW_TO_MAKE_ONE}`);
+  const blocks = [...pem.matchAll(PEM_BLOCK)];
+  if (blocks.length === 0 || blocks.length !== pem.match(PEM_BEGIN)?.length) {
+    throw new Error(`the signing key file is not PEM; ${HOW_TO_MAKE_ONE}`);
+  }
+  let signing: KeyObject | null = null;
+  const verifying: KeyObject[] = [];
+  blocks.forEach(([text, label = ''], index) => {
+    const key = readBlock(text, label, `block ${index + 1} (${label})`);
+    if (key.type === 'private' && signing === null) signing = key;
+    else verifying.push(key.type === 'private' ? createPublicKey(key) : key);
+  });
+  if (signing === null) throw new Error(`the signing key file holds public keys only; ${HOW_TO_MAKE_ONE}`);
+  return { signing, verifying };
+}
+
+function readBlock(text: string, label: string, where: string): KeyObject {
+  if (label === 'ENCRYPTED PRIVATE KEY') {
+    throw new Error(`${where} is encrypted; decrypt it with: openssl pkey, and guard the file by its permissions`);
+  }
+  if (label !== 'PRIVATE KEY' && label !== 'PUBLIC KEY') {
+    throw new Error(`${where} is not read here; use an Ed25519 key in PKCS#8; ${HOW_TO_MAKE_ONE}`);
+  }
+  const key = decode(text, label, where);
+  if (key.asymmetricKeyType !== 'ed25519') {
+    throw new Error(`${where} is a key of kind ${key.asymmetricKeyType ?? 'unknown'}, not Ed25519; ${HOW_TO_MAKE_ONE}`);
+  }
+  return key;
+}
+
+function decode(text: string, label: 'PRIVATE KEY' | 'PUBLIC KEY', where: string): KeyObject {
+  try {
+    return label === 'PRIVATE KEY'
+      ? createPrivateKey({ key: text, format: 'pem', type: 'pkcs8' })
+      : createPublicKey({ key: text, format: 'pem', type: 'spki' });
+  } catch (cause) {
+    throw new Error(`${where} cannot be decoded`, { cause });
+  }
+}

@@ -1,0 +1,3 @@
+import { configurationTable } from '../bootstrap/configuration-table.ts';
+
+process.stdout.write(configurationTable());
