@@ -15,14 +15,12 @@ export function parseSigningKeys(pem: string): { signing: KeyObject; verifying: 
   if (blocks.length === 0 || blocks.length !== pem.match(PEM_BEGIN)?.length) {
     throw new Error(`the signing key file is not PEM; ${HOW_TO_MAKE_ONE}`);
   }
-  let signing: KeyObject | null = null;
-  const verifying: KeyObject[] = [];
-  blocks.forEach(([text, label = ''], index) => {
-    const key = readBlock(text, label, `block ${index + 1} (${label})`);
-    if (key.type === 'private' && signing === null) signing = key;
-    else verifying.push(key.type === 'private' ? createPublicKey(key) : key);
-  });
-  if (signing === null) throw new Error(`the signing key file holds public keys only; ${HOW_TO_MAKE_ONE}`);
+  const keys = blocks.map(([text, label = ''], index) => readBlock(text, label, `block ${index + 1} (${label})`));
+  const signing = keys.find((key) => key.type === 'private');
+  if (signing === undefined) throw new Error(`the signing key file holds public keys only; ${HOW_TO_MAKE_ONE}`);
+  const verifying = keys
+    .filter((key) => key !== signing)
+    .map((key) => (key.type === 'private' ? createPublicKey(key) : key));
   return { signing, verifying };
 }
 

@@ -1,5 +1,6 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { parsePublicKeys } from '../../src/authn/pem-keys.ts';
 import { ecKey, rsaKey } from '../support/attestations.ts';
@@ -28,7 +29,10 @@ describe('public keys from PEM', () => {
 
   test('each key is tied to one algorithm', () => {
     const [rsa, ec] = parsePublicKeys(rsaKey.publicPem + ecKey.publicPem);
-    expect(rsa).toMatchObject({ alg: 'RS256', publicKey: { algorithm: { name: 'RSASSA-PKCS1-v1_5', hash: { name: 'SHA-256' } } } });
+    expect(rsa).toMatchObject({
+      alg: 'RS256',
+      publicKey: { algorithm: { name: 'RSASSA-PKCS1-v1_5', hash: { name: 'SHA-256' } } },
+    });
     expect(ec).toMatchObject({ alg: 'ES256', publicKey: { algorithm: { name: 'ECDSA', namedCurve: 'P-256' } } });
   });
 
@@ -69,7 +73,7 @@ describe('public keys from PEM', () => {
 
   test('a refusal shows nothing of a private key', () => {
     const pem = privatePem(ecKey.privateKey, 'pkcs8');
-    const body = pem.split('\n')[1] ?? '';
-    expect(() => parsePublicKeys(pem)).toThrow(expect.not.objectContaining({ message: expect.stringContaining(body) }));
+    const [, body = 'no second line'] = pem.split('\n');
+    expect(() => parsePublicKeys(pem)).toThrow(expect.toSatisfy((error: unknown) => !inspect(error).includes(body)));
   });
 });

@@ -30,7 +30,11 @@ describe('workload hash', () => {
       { ...identity, type: 'oidc', subject: 'repo:acme/site', namespace: null, serviceAccount: null, attributes: {} },
       '0e2d163a47dcf82c4f2c0ffcc24e004a3e42b76ba32d02ea4efe993436a6e2e5',
     ],
-    ['text beyond ASCII', { ...identity, attributes: { note: 'é€😀"\\' } }, 'ae3ca0cd8bde774b8452bc81e9b8ad3c8165270d8dda6aefd1e04907aa0f4def'],
+    [
+      'text beyond ASCII',
+      { ...identity, attributes: { note: 'é€😀"\\' } },
+      'ae3ca0cd8bde774b8452bc81e9b8ad3c8165270d8dda6aefd1e04907aa0f4def',
+    ],
   ])('of %s stays what it was', (_name, value, hash) => {
     expect(workloadHash(value)).toBe(hash);
   });
