@@ -50,7 +50,10 @@ export function executeGitHubProxy(deps: ExecuteGitHubProxyDeps): UseCase<Execut
 async function admit(deps: ExecuteGitHubProxyDeps, request: ExecuteGitHubProxyRequest, trail: Trail): Promise<AdmittedCall> {
   trail.details = { operation: request.operation };
   const found = await deps.repository.findByHandle(deps.ids.hashHandle(request.proxyHandle));
-  if (found !== null) trail.subject = { ...grantSubject(found.grant), artifactId: found.artifact.id };
+  if (found !== null) {
+    trail.subject = { ...grantSubject(found.grant), artifactId: found.artifact.id };
+    trail.details = { ...trail.details, session_state: found.session.state, grant_state: found.grant.state };
+  }
   // One answer for unknown and dead handles: whoever guesses learns nothing.
   if (found === null || !isLive(found, deps.clock.now())) {
     throw unauthorized('proxy_handle: is not, or no longer, live; request a new grant');

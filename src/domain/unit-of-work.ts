@@ -11,7 +11,7 @@ export interface EndGrantsOfSession {
   state: 'revoked' | 'expired';
   at: Date;
   reason: string;
-  /** The events of one grant that ended, and of its artifact when it had one. */
+  /** The events of one grant that ended, and of its artifact when that ended with it. */
   events(grant: EndedGrant, artifact: Artifact | null): readonly AuditEvent[];
 }
 

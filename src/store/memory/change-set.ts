@@ -97,13 +97,11 @@ export class ChangeSet implements UnitOfWork {
   #endGrant(grant: Grant, change: EndGrantsOfSession): void {
     const ended = endedGrant(grant, change);
     this.#grants.set(grant.id, ended);
-    let artifact = this.#artifactOfGrant(grant.id);
-    if (artifact?.state === 'issued') {
-      artifact = endArtifact(copyRow(artifact), change.state, new Date(change.at));
-      this.#artifacts.set(artifact.id, artifact);
-    }
-    const events = change.events(copyRow(ended), artifact === undefined ? null : copyRow(artifact));
-    for (const event of events) this.record(event);
+    const artifact = this.#artifactOfGrant(grant.id);
+    // An artifact that was used before does not end here, and gets no event.
+    const endedArtifact = artifact?.state === 'issued' ? endArtifact(artifact, change.state, change.at) : null;
+    if (endedArtifact !== null) this.#artifacts.set(endedArtifact.id, endedArtifact);
+    for (const event of change.events(copyRow(ended), copyRow(endedArtifact))) this.record(event);
   }
 
   #session(id: SessionId): Session | undefined {
@@ -148,7 +146,7 @@ export class ChangeSet implements UnitOfWork {
 /** A grant that still waits for a human gave nothing out, so there is nothing to revoke: it expires. */
 function endedGrant(grant: Grant, change: EndGrantsOfSession): EndedGrant {
   const state = GRANT_TRANSITIONS[grant.state].includes(change.state) ? change.state : 'expired';
-  return endGrant(copyRow(grant), state, new Date(change.at), change.reason);
+  return endGrant(grant, state, change.at, change.reason);
 }
 
 const SESSION_TERMS = [

@@ -113,10 +113,11 @@ export class MemoryRepository implements Repository, CountsRows {
   }
 }
 
-function runStage(stage: (unit: UnitOfWork) => void): StagedUnit {
+/** The type of `stage` lets an async function through; its answer tells. */
+function runStage(stage: (unit: UnitOfWork) => unknown): StagedUnit {
   const staged = new StagedUnit();
   try {
-    const answer: unknown = stage(staged);
+    const answer = stage(staged);
     if (answer instanceof Promise) {
       answer.catch(() => undefined);
       throw new Error('the staging function of a unit of work must not be async');

@@ -1,0 +1,3 @@
+import { runApi } from '../bootstrap/run-api.ts';
+
+process.exitCode = await runApi(process.env);

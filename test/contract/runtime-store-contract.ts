@@ -1,0 +1,184 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { ProxyBudget, RuntimeStore, SlotRequest } from '../../src/domain/runtime-store.ts';
+import { aHandleHash, after } from '../support/entities.ts';
+
+export interface RuntimeStoreUnderTest {
+  store: RuntimeStore;
+  close: () => Promise<void>;
+}
+
+const BUDGET: ProxyBudget = { maxConcurrent: 8, maxRequests: 100, maxBytes: 1000, timeoutSeconds: 15 };
+const GRANTED = { granted: true, remainingBytes: 1000 };
+
+/** What every runtime store must do. `open` makes one that knows no handle. */
+export function runtimeStoreContract(name: string, open: () => Promise<RuntimeStoreUnderTest>): void {
+  describe(`${name} keeps the runtime store contract`, () => {
+    const opened: RuntimeStoreUnderTest[] = [];
+    beforeEach(async () => void opened.push(await open()));
+    afterEach(async () => opened.pop()?.close());
+
+    const store = (): RuntimeStore => {
+      const [current] = opened;
+      if (current === undefined) throw new Error('no store is open');
+      return current.store;
+    };
+
+    /** Asks for slots of one handle, each under a name of its own. */
+    const aHandle = (budget: Partial<ProxyBudget> = {}) => {
+      const handleHash = aHandleHash();
+      let slots = 0;
+      const acquire = (overrides: Partial<SlotRequest> = {}) =>
+        store().acquireSlot({
+          handleHash,
+          slotId: `slot_${(slots += 1)}`,
+          budget: { ...BUDGET, ...budget },
+          now: after(0),
+          handleExpiresAt: after(600),
+          ...overrides,
+        });
+      return { handleHash, acquire };
+    };
+
+    it('answers ping', async () => {
+      await expect(store().ping()).resolves.toBeUndefined();
+    });
+
+    it('lets no more requests through than the budget has', async () => {
+      const { handleHash, acquire } = aHandle({ maxRequests: 2 });
+      for (const slotId of ['a', 'b']) {
+        expect(await acquire({ slotId })).toEqual(GRANTED);
+        await store().releaseSlot(handleHash, slotId);
+      }
+      expect(await acquire()).toEqual({ granted: false, exhausted: 'requests' });
+    });
+
+    it('lets exactly ten of fifty concurrent requests through a budget of ten', async () => {
+      const { acquire } = aHandle({ maxRequests: 10, maxConcurrent: 50 });
+      const answers = await Promise.all(Array.from({ length: 50 }, () => acquire()));
+      expect(answers.filter(({ granted }) => granted)).toHaveLength(10);
+      for (const answer of answers) if (!answer.granted) expect(answer.exhausted).toBe('requests');
+    });
+
+    it('lets exactly eight of fifty concurrent requests run at once', async () => {
+      const { acquire } = aHandle();
+      const answers = await Promise.all(Array.from({ length: 50 }, () => acquire()));
+      expect(answers.filter(({ granted }) => granted)).toHaveLength(8);
+      for (const answer of answers) if (!answer.granted) expect(answer.exhausted).toBe('concurrency');
+    });
+
+    it('takes no request for a slot that it refuses', async () => {
+      const { handleHash, acquire } = aHandle({ maxConcurrent: 1, maxRequests: 2 });
+      expect(await acquire({ slotId: 'held' })).toEqual(GRANTED);
+      for (let attempt = 0; attempt < 5; attempt += 1) {
+        expect(await acquire()).toEqual({ granted: false, exhausted: 'concurrency' });
+      }
+      await store().releaseSlot(handleHash, 'held');
+      expect(await acquire()).toEqual(GRANTED);
+    });
+
+    it('gives a slot back once, whatever is released twice or was never held', async () => {
+      const { handleHash, acquire } = aHandle({ maxConcurrent: 2 });
+      await acquire({ slotId: 'a' });
+      await acquire({ slotId: 'b' });
+      await store().releaseSlot(handleHash, 'a');
+      await store().releaseSlot(handleHash, 'a');
+      await store().releaseSlot(handleHash, 'unheard of');
+      await store().releaseSlot(aHandleHash(), 'b');
+      expect(await acquire()).toEqual(GRANTED);
+      expect(await acquire()).toEqual({ granted: false, exhausted: 'concurrency' });
+    });
+
+    it('takes a slot back when its lease lapses', async () => {
+      const { acquire } = aHandle({ maxConcurrent: 1, timeoutSeconds: 15 });
+      await acquire();
+      expect(await acquire({ now: after(14.999) })).toEqual({ granted: false, exhausted: 'concurrency' });
+      expect(await acquire({ now: after(15) })).toEqual(GRANTED);
+    });
+
+    it("does not free another's slot when a lapsed one is released", async () => {
+      const { handleHash, acquire } = aHandle({ maxConcurrent: 1 });
+      await acquire({ slotId: 'lapsed' });
+      await acquire({ slotId: 'holder', now: after(20) });
+      await store().releaseSlot(handleHash, 'lapsed');
+      expect(await acquire({ now: after(21) })).toEqual({ granted: false, exhausted: 'concurrency' });
+    });
+
+    it('takes bytes until they are gone', async () => {
+      const { handleHash, acquire } = aHandle();
+      await acquire();
+      expect(await store().spendBytes(handleHash, 600)).toBe(true);
+      expect(await acquire()).toEqual({ granted: true, remainingBytes: 400 });
+      expect(await store().spendBytes(handleHash, 400)).toBe(true);
+      expect(await store().spendBytes(handleHash, 1)).toBe(false);
+      expect(await acquire()).toEqual({ granted: false, exhausted: 'bytes' });
+    });
+
+    it('takes what is left when that is less than was asked for', async () => {
+      const { handleHash, acquire } = aHandle();
+      await acquire();
+      expect(await store().spendBytes(handleHash, 1001)).toBe(false);
+      expect(await store().spendBytes(handleHash, 1)).toBe(false);
+      expect(await acquire()).toEqual({ granted: false, exhausted: 'bytes' });
+    });
+
+    it('never gives out more bytes than there are under concurrency', async () => {
+      const { handleHash, acquire } = aHandle();
+      await acquire();
+      const answers = await Promise.all(Array.from({ length: 50 }, () => store().spendBytes(handleHash, 30)));
+      expect(answers.filter(Boolean)).toHaveLength(33);
+    });
+
+    it('refills no bytes from a nonsensical amount', async () => {
+      const { handleHash, acquire } = aHandle();
+      await acquire();
+      for (const bytes of [-1, Number.NaN, 0.5, Number.POSITIVE_INFINITY]) {
+        await expect(store().spendBytes(handleHash, bytes)).rejects.toThrow(RangeError);
+      }
+      expect(await acquire()).toEqual(GRANTED);
+    });
+
+    it('has no bytes for a handle that it does not know', async () => {
+      expect(await store().spendBytes(aHandleHash(), 1)).toBe(false);
+    });
+
+    it('keeps handles apart', async () => {
+      const [first, second] = [aHandle({ maxRequests: 1 }), aHandle({ maxRequests: 1 })];
+      await first.acquire();
+      await store().spendBytes(first.handleHash, 999);
+      expect(await second.acquire()).toEqual(GRANTED);
+      expect(await store().spendBytes(second.handleHash, 1000)).toBe(true);
+    });
+
+    it('names bytes before requests before concurrency', async () => {
+      const { handleHash, acquire } = aHandle({ maxRequests: 1, maxConcurrent: 1 });
+      await acquire();
+      expect(await acquire()).toEqual({ granted: false, exhausted: 'requests' });
+      await store().spendBytes(handleHash, 1000);
+      expect(await acquire()).toEqual({ granted: false, exhausted: 'bytes' });
+    });
+
+    it('gives nothing to a handle whose time is up', async () => {
+      const { handleHash, acquire } = aHandle();
+      expect(await acquire({ now: after(600) })).toMatchObject({ granted: false });
+      expect(await store().spendBytes(handleHash, 1)).toBe(false);
+    });
+
+    it('forgets handles that ended, and hands them no second budget', async () => {
+      const { handleHash, acquire } = aHandle({ maxRequests: 1 });
+      const other = aHandle();
+      await acquire();
+      await other.acquire({ handleExpiresAt: after(1200) });
+      await store().forgetExpired(after(601));
+      expect(await store().spendBytes(handleHash, 1)).toBe(false);
+      expect(await acquire({ now: after(601) })).toMatchObject({ granted: false });
+      expect(await store().spendBytes(other.handleHash, 1)).toBe(true);
+    });
+
+    it('forgets no handle that still lives', async () => {
+      const { acquire } = aHandle({ maxRequests: 1 });
+      await acquire();
+      await store().forgetExpired(after(599));
+      expect(await acquire({ now: after(599) })).toEqual({ granted: false, exhausted: 'requests' });
+    });
+  });
+}

@@ -1,0 +1,184 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { APPROVAL_TRANSITIONS, type ApprovalState } from '../../src/domain/approval.ts';
+import { ARTIFACT_TRANSITIONS, endArtifact, type Artifact } from '../../src/domain/artifact.ts';
+import { endGrant, GRANT_TRANSITIONS, isGrantOpen, issueGrant, type Grant } from '../../src/domain/grant.ts';
+import { endSession, isSessionLive, SESSION_TRANSITIONS, type Session } from '../../src/domain/session.ts';
+import { aGrant, anArtifact, anArtifactId, aPendingGrant, aSession, after } from '../support/entities.ts';
+
+/** The arrows of the design, one a line, written down apart from the tables in the code. */
+const DIAGRAMS: Readonly<Record<'session' | 'grant' | 'approval' | 'artifact', readonly string[]>> = {
+  session: ['active -> revoked', 'active -> expired'],
+  grant: [
+    'pending -> approved',
+    'pending -> denied',
+    'pending -> expired',
+    'approved -> issued',
+    'approved -> revoked',
+    'approved -> expired',
+    'issued -> delivered',
+    'issued -> used',
+    'issued -> revoked',
+    'issued -> expired',
+    'delivered -> revoked',
+    'delivered -> expired',
+    'used -> revoked',
+    'used -> expired',
+  ],
+  approval: ['pending -> approved', 'pending -> denied', 'pending -> expired'],
+  artifact: ['issued -> used', 'issued -> revoked', 'issued -> expired'],
+};
+
+const ENDED = ['denied', 'revoked', 'expired'];
+
+const TABLES = {
+  session: SESSION_TRANSITIONS,
+  grant: GRANT_TRANSITIONS,
+  approval: APPROVAL_TRANSITIONS,
+  artifact: ARTIFACT_TRANSITIONS,
+};
+
+describe.each(['session', 'grant', 'approval', 'artifact'] as const)('the %s table', (entity) => {
+  const arrows = Object.entries(TABLES[entity]).flatMap(([from, targets]: [string, readonly string[]]) =>
+    targets.map((to) => `${from} -> ${to}`),
+  );
+
+  it('has the arrows of the design and no other', () => {
+    expect(arrows.sort()).toEqual([...DIAGRAMS[entity]].sort());
+  });
+
+  it('leads out of no ended state', () => {
+    for (const state of ENDED) expect(arrows.filter((arrow) => arrow.startsWith(`${state} ->`))).toEqual([]);
+  });
+});
+
+/** Does something to an entity; answers what became of it or throws. */
+type Operation<Entity> = (entity: Entity) => Entity;
+
+/**
+ * Walks random sequences of operations. Each either follows an arrow of the diagram, and changes nothing that was fixed
+ * at the start, or is refused as a conflict where the diagram has no such arrow.
+ */
+function walk<Entity extends { state: string }>(
+  start: Entity,
+  diagram: readonly string[],
+  operations: Readonly<Record<string, Operation<Entity>>>,
+): Set<string> {
+  const reached = new Set<string>([start.state]);
+  const targets = fc.array(fc.constantFrom(...Object.keys(operations)), { maxLength: 12 });
+  fc.assert(
+    fc.property(targets, (sequence) => {
+      let entity = start;
+      for (const target of sequence) {
+        const before = structuredClone(entity);
+        const arrow = `${entity.state} -> ${target}`;
+        if (diagram.includes(arrow)) {
+          const next = operations[target]?.(entity);
+          expect(next).toMatchObject({ ...before, state: target });
+          expect(entity).toEqual(before);
+          entity = next ?? entity;
+          reached.add(entity.state);
+        } else {
+          expect(() => operations[target]?.(entity)).toThrow(expect.objectContaining({ code: 'conflict' }));
+          expect(entity).toEqual(before);
+        }
+      }
+    }),
+    { numRuns: 300 },
+  );
+  return reached;
+}
+
+describe('random operations', () => {
+  it('take a session only along its arrows', () => {
+    const reached = walk<Session>(aSession(), DIAGRAMS.session, {
+      revoked: (session) => endSession(session, 'revoked', after(1), 'stop'),
+      expired: (session) => endSession(session, 'expired', after(1), 'time is up'),
+    });
+    expect([...reached].sort()).toEqual(['active', 'expired', 'revoked']);
+  });
+
+  const grantOperations: Readonly<Record<string, Operation<Grant>>> = {
+    issued: (grant) => issueGrant(grant, anArtifactId(), after(1)),
+    denied: (grant) => endGrant(grant, 'denied', after(1), 'no'),
+    revoked: (grant) => endGrant(grant, 'revoked', after(1), 'stop'),
+    expired: (grant) => endGrant(grant, 'expired', after(1), 'time is up'),
+  };
+
+  it('take a grant only along its arrows', () => {
+    expect([...walk<Grant>(aGrant(aSession()), DIAGRAMS.grant, grantOperations)].sort()).toEqual([
+      'approved',
+      'expired',
+      'issued',
+      'revoked',
+    ]);
+  });
+
+  it('take a waiting grant only along its arrows', () => {
+    expect([...walk<Grant>(aPendingGrant(aSession()), DIAGRAMS.grant, grantOperations)].sort()).toEqual([
+      'denied',
+      'expired',
+      'pending',
+    ]);
+  });
+
+  it.each(['delivered', 'used'] as const)('take a %s grant only along its arrows', (state) => {
+    const issued = issueGrant(aGrant(aSession()), anArtifactId(), after(1));
+    const reached = walk<Grant>({ ...issued, state }, DIAGRAMS.grant, grantOperations);
+    expect([...reached].sort()).toEqual(['expired', 'revoked', state].sort());
+  });
+
+  it('take an artifact only along its arrows', () => {
+    const reached = walk<Artifact>(anArtifact(aGrant(aSession())), DIAGRAMS.artifact, {
+      used: (artifact) => endArtifact(artifact, 'used', after(1)),
+      revoked: (artifact) => endArtifact(artifact, 'revoked', after(1)),
+      expired: (artifact) => endArtifact(artifact, 'expired', after(1)),
+    });
+    expect([...reached].sort()).toEqual(['expired', 'issued', 'revoked', 'used']);
+  });
+
+  it('decide an approval once', () => {
+    const states: readonly ApprovalState[] = ['pending', 'approved', 'denied', 'expired'];
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...states), { maxLength: 12 }), (sequence) => {
+        let state: ApprovalState = 'pending';
+        let decisions = 0;
+        for (const target of sequence) {
+          if (!APPROVAL_TRANSITIONS[state].includes(target)) continue;
+          state = target;
+          decisions += 1;
+        }
+        expect(decisions).toBeLessThanOrEqual(1);
+      }),
+    );
+  });
+});
+
+describe('a grant', () => {
+  it.each([
+    ['pending', true],
+    ['approved', true],
+    ['issued', true],
+    ['delivered', true],
+    ['used', true],
+    ['denied', false],
+    ['revoked', false],
+    ['expired', false],
+  ] as const)('that is %s is open: %s', (state, open) => {
+    const artifactId = anArtifactId();
+    const grant = { ...aPendingGrant(aSession()), artifactId, issuedAt: after(1), endedAt: after(2), endReason: 'x', state };
+    expect(isGrantOpen(grant)).toBe(open);
+  });
+});
+
+describe('a session', () => {
+  it('lives until its time is up, and not a moment longer', () => {
+    const session = aSession({ expiresAt: after(900) });
+    expect(isSessionLive(session, after(899.999))).toBe(true);
+    expect(isSessionLive(session, after(900))).toBe(false);
+  });
+
+  it('is dead once it has ended, whatever the time', () => {
+    expect(isSessionLive(endSession(aSession(), 'revoked', after(1), 'stop'), after(2))).toBe(false);
+  });
+});
