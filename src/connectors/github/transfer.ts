@@ -1,0 +1,98 @@
+import type { SendOptions } from '../../domain/connector.ts';
+import { BrokerError, deadlineExceeded } from '../../domain/errors.ts';
+import { errorFromFailure } from './translate-error.ts';
+
+/** Enough for GitHub's error messages. */
+const MAX_ERROR_BODY_BYTES = 16 * 1024;
+
+/**
+ * Runs `work` until it settles or the signal aborts, whichever is first; work that is left behind sees the same signal.
+ * Rejects with the abort's reason when that is a `BrokerError`, otherwise with `deadline_exceeded`.
+ */
+export async function untilAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  if (signal.aborted) throw abortError(signal);
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(abortError(signal));
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([work(), aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/**
+ * Reads a whole body. Each chunk, as decoded, is paid for before it is kept, so what exceeds the budget is cut off on its
+ * way. Rejects as `spendBytes` does, or with `upstream_error` when the body breaks off.
+ */
+export async function readBody(response: Response, options: SendOptions): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  const end = await readChunks(response, options, (chunk) => {
+    chunks.push(chunk);
+    return true;
+  });
+  if (end.state === 'broken') throw errorFromFailure(end.failure);
+  const [only] = chunks;
+  return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+}
+
+/** Reads the beginning of an error's body, paid for like any other; what breaks off counts as far as it came. */
+export async function readErrorBody(response: Response, options: SendOptions): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  await readChunks(response, options, (chunk) => {
+    chunks.push(chunk);
+    bytes += chunk.byteLength;
+    return bytes < MAX_ERROR_BODY_BYTES;
+  });
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** Ends the transfer of a body nobody wants. */
+export function discardBody(response: Response): void {
+  response.body?.cancel().catch(() => undefined);
+}
+
+type TransferEnd = { state: 'complete' | 'unwanted' } | { state: 'broken'; failure: unknown };
+
+/** Hands chunks on until the body ends, breaks off, or `keep` answers false. Rejects only as `spendBytes` or the signal do. */
+async function readChunks(
+  response: Response,
+  options: SendOptions,
+  keep: (chunk: Uint8Array) => boolean,
+): Promise<TransferEnd> {
+  const body: ReadableStream<Uint8Array> | null = response.body;
+  if (body === null) return { state: 'complete' };
+  const reader = body.getReader();
+  let end: TransferEnd = { state: 'unwanted' };
+  try {
+    for (;;) {
+      const chunk = await readChunk(reader);
+      if (!(chunk instanceof Uint8Array)) {
+        end = chunk;
+        return end;
+      }
+      options.signal.throwIfAborted();
+      await options.spendBytes(chunk.byteLength);
+      if (!keep(chunk)) return end;
+    }
+  } finally {
+    // More is on its way: this closes the upstream connection, and nobody waits for it.
+    if (end.state === 'unwanted') reader.cancel().catch(() => undefined);
+  }
+}
+
+async function readChunk(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array | TransferEnd> {
+  try {
+    const { value } = await reader.read();
+    return value ?? { state: 'complete' };
+  } catch (failure) {
+    return { state: 'broken', failure };
+  }
+}
+
+function abortError(signal: AbortSignal): BrokerError {
+  const reason: unknown = signal.reason;
+  if (reason instanceof BrokerError) return reason;
+  return deadlineExceeded('the call was ended before GitHub had answered');
+}

@@ -1,0 +1,111 @@
+import {
+  type BrokerError,
+  type ErrorOptions,
+  forbidden,
+  invalidRequest,
+  notFound,
+  rateLimited,
+  upstreamError,
+} from '../../domain/errors.ts';
+import type { GitHubOperation } from './operations.ts';
+
+/** An answer that is no success. `body` is what was read of it; it decides, and goes no further. */
+export interface RefusingAnswer {
+  status: number;
+  headers: Headers;
+  body: string;
+}
+
+/** "Otherwise, wait for at least one minute before retrying." (https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api) */
+const DEFAULT_WAIT_SECONDS = 60;
+/** Longer than any wait GitHub documents: what is above is a mistake in the header. */
+const MAX_WAIT_SECONDS = 24 * 60 * 60;
+const SECONDARY_LIMIT = /secondary rate limit|abuse detection/i;
+
+/** What an answer that is no success means to the caller. The error and its cause hold nothing of the answer's body. */
+export function errorFromAnswer(answer: RefusingAnswer, operation: GitHubOperation, now: Date): BrokerError {
+  const { status } = answer;
+  const options: ErrorOptions = { cause: new Error(describe(answer, operation)) };
+  if (isRateLimit(answer)) {
+    const retryAfterSeconds = waitSeconds(answer.headers, now);
+    return rateLimited(`GitHub's rate limit is used up; retry in ${retryAfterSeconds} seconds`, {
+      ...options,
+      retryAfterSeconds,
+    });
+  }
+  switch (status) {
+    case 400:
+    case 422:
+      return invalidRequest(
+        `GitHub does not accept these params for ${operation.name}; a page may be out of its range`,
+        options,
+      );
+    case 401:
+      return upstreamError("GitHub did not accept ASB's own credential; tell the operator", options);
+    case 403:
+    case 451:
+      return forbidden('upstream_refused', `GitHub refuses ${operation.name} to ASB's credential`, options);
+    case 404:
+      return notFound(`GitHub has no such ${operation.subject}, or ASB's credential may not see it`, options);
+    case 410:
+      return notFound(`GitHub no longer has this ${operation.subject}, or the feature is switched off for it`, options);
+    default:
+      return upstreamError(`GitHub failed with status ${status}; retry later`, options);
+  }
+}
+
+/**
+ * What a call that broke off means to the caller. The cause keeps the error's kind and code alone: a message from below may
+ * quote the request's headers.
+ */
+export function errorFromFailure(failure: unknown): BrokerError {
+  const cause = new Error(`GitHub could not be reached: ${codesOf(failure).join(' < ') || 'unknown failure'}`);
+  return upstreamError('GitHub could not be reached or broke off its answer; retry later', { cause });
+}
+
+/** GitHub's own id of the exchange helps its support; nothing else of the answer is worth keeping. */
+function describe({ status, headers }: RefusingAnswer, operation: GitHubOperation): string {
+  const requestId = /^[0-9A-F:]{1,80}$/.exec(headers.get('x-github-request-id') ?? '')?.[0] ?? 'none';
+  return `${operation.route} answered ${status}, GitHub request id ${requestId}`;
+}
+
+/** https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit */
+function isRateLimit({ status, headers, body }: RefusingAnswer): boolean {
+  if (status === 429) return true;
+  if (status !== 403) return false;
+  return headers.get('x-ratelimit-remaining') === '0' || headers.has('retry-after') || SECONDARY_LIMIT.test(body);
+}
+
+function waitSeconds(headers: Headers, now: Date): number {
+  const wait = retryAfter(headers.get('retry-after'), now) ?? untilReset(headers, now) ?? DEFAULT_WAIT_SECONDS;
+  return Math.min(Math.max(Math.ceil(wait), 1), MAX_WAIT_SECONDS);
+}
+
+/** Seconds or an HTTP date (RFC 9110 section 10.2.3). */
+function retryAfter(value: string | null, now: Date): number | null {
+  if (value === null) return null;
+  if (/^[0-9]+$/.test(value)) return Number(value);
+  const at = Date.parse(value);
+  return Number.isNaN(at) ? null : (at - now.getTime()) / 1000;
+}
+
+/** `x-ratelimit-reset` is a time in epoch seconds, and the primary limit's alone. */
+function untilReset(headers: Headers, now: Date): number | null {
+  const reset = headers.get('x-ratelimit-reset') ?? '';
+  if (headers.get('x-ratelimit-remaining') !== '0' || !/^[0-9]+$/.test(reset)) return null;
+  return Number(reset) - now.getTime() / 1000;
+}
+
+const MAX_CAUSES = 5;
+/** As Node and undici write them: `ECONNREFUSED`, `UND_ERR_SOCKET`. */
+const ERROR_CODE = /^[A-Z][A-Z_]{1,40}$/;
+
+function codesOf(failure: unknown): readonly string[] {
+  const codes: string[] = [];
+  for (let error = failure; error instanceof Error && codes.length < MAX_CAUSES; error = error.cause) {
+    const code =
+      'code' in error && typeof error.code === 'string' && ERROR_CODE.test(error.code) ? error.code : error.constructor.name;
+    codes.push(code);
+  }
+  return codes;
+}

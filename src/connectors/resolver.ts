@@ -1,0 +1,36 @@
+import type { Connector, ConnectorResolver, ProxyConnector } from '../domain/connector.ts';
+import type { ResourceKind } from '../domain/resource.ts';
+
+/** Finds connectors in a fixed list. Throws when two of them serve the same capability on the same kind of resource. */
+export function makeStaticResolver(connectors: readonly Connector[]): ConnectorResolver {
+  const served = new Map<string, Connector>();
+  for (const connector of connectors) {
+    for (const capability of connector.capabilities) {
+      const key = keyOf(capability, connector.resourceKind);
+      const other = served.get(key);
+      if (other !== undefined) {
+        throw new Error(
+          `connectors ${other.name} and ${connector.name} both serve ${capability} on ${connector.resourceKind}`,
+        );
+      }
+      served.set(key, connector);
+    }
+  }
+  const resolve = (capability: string, resourceKind: ResourceKind): Connector | null =>
+    served.get(keyOf(capability, resourceKind)) ?? null;
+  return {
+    resolve,
+    resolveProxy(capability, resourceKind) {
+      const connector = resolve(capability, resourceKind);
+      return connector !== null && isProxyConnector(connector) ? connector : null;
+    },
+  };
+}
+
+function keyOf(capability: string, resourceKind: ResourceKind): string {
+  return JSON.stringify([capability, resourceKind]);
+}
+
+function isProxyConnector(connector: Connector): connector is ProxyConnector {
+  return 'prepare' in connector && typeof connector.prepare === 'function';
+}

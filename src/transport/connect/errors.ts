@@ -1,0 +1,75 @@
+import { Code, ConnectError } from '@connectrpc/connect';
+import { BrokerError, deadlineExceeded, invalidRequest } from '../../domain/errors.ts';
+import { ErrorDetailSchema } from '../../gen/asb/v1/error_pb.ts';
+import { bodyTooLarge, CallerGone, ERROR_TABLE, publicMessage, retryAfterSeconds } from '../errors.ts';
+import { quotedKey } from '../wire-fields.ts';
+
+/** The error of Connect, gRPC and gRPC-Web for one of ours, with the detail that says what the JSON body says. */
+export function toConnectError(error: BrokerError, requestId: string): ConnectError {
+  const { connect } = ERROR_TABLE[error.code];
+  return new ConnectError(publicMessage(error), connect, undefined, [detailOf(error, requestId)]);
+}
+
+const detailOf = (error: BrokerError, requestId: string) => ({
+  desc: ErrorDetailSchema,
+  value: {
+    code: error.code,
+    requestId,
+    reason: error.reason ?? '',
+    retryAfterSeconds: retryAfterSeconds(error) ?? 0,
+  },
+});
+
+/**
+ * Makes one of ours out of what Connect throws by itself, before a call begins: a body it cannot read, a limit, a timeout.
+ * Its own words may quote the body, so none are kept.
+ */
+export function fromConnectError(error: ConnectError): BrokerError | CallerGone {
+  switch (error.code) {
+    case Code.ResourceExhausted:
+      return bodyTooLarge();
+    case Code.DeadlineExceeded:
+      return callersDeadline();
+    case Code.Canceled:
+    case Code.Aborted:
+      return new CallerGone();
+    case Code.Unimplemented:
+      return error.rawMessage.startsWith('unknown compression')
+        ? new BrokerError('unsupported_media_type', 'content-encoding: send gzip, br or identity')
+        : invalidRequest('body: must be one message');
+    case Code.InvalidArgument:
+      return invalidRequest(unreadable(error.rawMessage));
+    // Connect blames itself for bytes that are no protobuf message, or that end before their compression does.
+    case Code.Internal:
+      if (/^(parse binary|decompression failed)/.test(error.rawMessage)) {
+        return invalidRequest('body: is not a valid message');
+      }
+  }
+  return new BrokerError('internal', 'unexpected', { cause: error });
+}
+
+export const callersDeadline = (): BrokerError => deadlineExceeded("the caller's own deadline has passed");
+
+// The texts of @bufbuild/protobuf's JSON reader, of which only the names of fields may go back.
+const UNKNOWN_KEY = /from JSON: key "([^"]*)" is unknown$/;
+const WRONG_TYPE = /^cannot decode field asb\.v1\.\w+\.(\w+) from JSON/;
+
+function unreadable(message: string): string {
+  const unknown = UNKNOWN_KEY.exec(message)?.[1];
+  if (unknown !== undefined) return `${quotedKey(unknown)}: unknown field`;
+  const field = WRONG_TYPE.exec(message)?.[1];
+  if (field !== undefined) return `${field}: is of the wrong type`;
+  if (message.includes('timeout')) return 'timeout: must be a whole number, with its unit in gRPC';
+  return 'body: is not valid JSON for this call';
+}
+
+/**
+ * Rewrites, in place, an error that Connect is about to send by itself, so that it says what our own errors say.
+ * The signal of a call is the one place where such errors pass on their way to the wire.
+ */
+export function rewriteConnectError(error: ConnectError, told: BrokerError, requestId: string): void {
+  const ours = toConnectError(told, requestId);
+  // gRPC asks for UNIMPLEMENTED where a compression is not known.
+  const code = error.code === Code.Unimplemented ? Code.Unimplemented : ours.code;
+  Object.assign(error, { code, rawMessage: ours.rawMessage, message: ours.message, details: ours.details });
+}

@@ -1,0 +1,142 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Clock } from '../../domain/clock.ts';
+import { BrokerError, type ErrorCode } from '../../domain/errors.ts';
+import type { TransportDeps } from '../deps.ts';
+import { ERROR_CODES, ERROR_TABLE, errorBody, type Outcome, retryAfterSeconds } from '../errors.ts';
+import { commonHeaders, exchangeOf, fail } from '../exchange.ts';
+import type { LogLevel } from '../logging.ts';
+
+/** A request that is not here after this long is an attack or a dead peer: 1 MiB in 20 s is a slow modem's pace. */
+export const RECEIVE_TIMEOUT_MS = 20_000;
+const NOT_FOUND = new BrokerError('not_found', 'no such route; see /openapi.json');
+// Nobody reads it; the number is what nginx logs for a client that left.
+const STATUS_CALLER_GONE = 499;
+
+/** Answers in JSON with an error, and notes it for the log and the metrics. */
+export function sendError(request: FastifyRequest, reply: FastifyReply, error: unknown): FastifyReply {
+  const exchange = exchangeOf(request);
+  const told = fail(exchange, error);
+  if (exchange.outcome === 'canceled') return reply.code(STATUS_CALLER_GONE).send();
+  const seconds = retryAfterSeconds(told);
+  if (seconds !== null) reply.header('retry-after', seconds);
+  return reply.code(ERROR_TABLE[told.code].status).type('application/json; charset=utf-8').send(errorBody(told, request.id));
+}
+
+/** What every listener does around a request, whatever its transport: common headers, one log line, metrics, errors. */
+export function addLifecycle(app: FastifyInstance, deps: Pick<TransportDeps, 'clock' | 'metrics' | 'log'>): OpenReplies {
+  const open = new OpenReplies();
+  app.decorateRequest('exchange', null);
+  app.addHook('onRequest', (request, reply, done) => {
+    exchangeOf(request);
+    deps.metrics.requestStarted();
+    open.add(reply);
+    if (request.raw.httpVersionMajor === 2) limitReceiving(deps.clock, request, reply);
+    commonHeaders(reply, request.id);
+    done();
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    open.delete(reply);
+    conclude(deps, request, reply);
+    done();
+  });
+  app.setErrorHandler((error, request, reply) => sendError(request, reply, error));
+  return open;
+}
+
+/** Answers every path and method that no route has. */
+export function addNotFound(app: FastifyInstance, limit: (request: FastifyRequest) => Promise<void>): void {
+  app.setNotFoundHandler({ preHandler: limit }, (request, reply) => sendError(request, reply, NOT_FOUND));
+}
+
+/**
+ * Answers what Fastify refuses before it has a route, such as a path with a broken escape; no hook runs then.
+ */
+export function answerUnrouted(
+  deps: Pick<TransportDeps, 'metrics' | 'log'>,
+  error: Error,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  deps.metrics.requestStarted();
+  commonHeaders(reply, request.id);
+  void sendError(request, reply, error);
+  conclude(deps, request, reply);
+}
+
+/** The answers under way; a listener that closes tells them to be their connection's last. */
+export class OpenReplies {
+  readonly #replies = new Set<FastifyReply>();
+  #closing = false;
+
+  add(reply: FastifyReply): void {
+    this.#replies.add(reply);
+    if (this.#closing) makeLast(reply);
+  }
+
+  delete(reply: FastifyReply): void {
+    this.#replies.delete(reply);
+  }
+
+  close(): void {
+    this.#closing = true;
+    for (const reply of this.#replies) makeLast(reply);
+  }
+}
+
+// Node limits this for HTTP/1.1 alone.
+function limitReceiving(clock: Clock, request: FastifyRequest, reply: FastifyReply): void {
+  const cancel = clock.schedule(RECEIVE_TIMEOUT_MS, () => {
+    if (!request.raw.complete) reply.raw.destroy();
+  });
+  reply.raw.once('close', cancel);
+}
+
+// HTTP/2 has GOAWAY for this and forbids the header (RFC 9113 section 8.2.2).
+function makeLast(reply: FastifyReply): void {
+  if (reply.request.raw.httpVersionMajor === 1 && !reply.raw.headersSent) reply.raw.setHeader('connection', 'close');
+}
+
+function conclude(deps: Pick<TransportDeps, 'metrics' | 'log'>, request: FastifyRequest, reply: FastifyReply): void {
+  const exchange = exchangeOf(request);
+  const status = reply.raw.statusCode;
+  const outcome = outcomeOf(exchange.outcome, status, reply.raw.writableEnded);
+  const milliseconds = reply.elapsedTime;
+  if (exchange.quiet && outcome !== 'internal') {
+    deps.metrics.requestSkipped();
+    return;
+  }
+  deps.metrics.requestEnded(exchange.transport, exchange.call, outcome, milliseconds / 1000);
+  const { failure } = exchange;
+  const level = levelOf(outcome);
+  deps.log[level](
+    {
+      request_id: request.id,
+      transport: exchange.transport,
+      call: exchange.call,
+      method: request.method,
+      route: request.routeOptions.url,
+      status,
+      code: outcome,
+      reason: failure instanceof BrokerError ? failure.reason : null,
+      duration_ms: Math.round(milliseconds * 100) / 100,
+      session_id: exchange.sessionId,
+      grant_id: exchange.grantId,
+      client: request.ip,
+      error: level === 'info' ? null : failure,
+    },
+    'request',
+  );
+}
+
+function outcomeOf(noted: Outcome, status: number, ended: boolean): Outcome {
+  if (noted !== 'ok') return noted;
+  if (!ended) return 'canceled';
+  // Connect answers a few mistakes, such as an unknown encoding, with a bare status.
+  if (status >= 400) return ERROR_CODES.find((code: ErrorCode) => ERROR_TABLE[code].status === status) ?? 'invalid_request';
+  return 'ok';
+}
+
+function levelOf(outcome: Outcome): LogLevel {
+  if (outcome === 'internal') return 'error';
+  return outcome === 'unavailable' || outcome === 'upstream_error' || outcome === 'deadline_exceeded' ? 'warn' : 'info';
+}

@@ -1,0 +1,42 @@
+import type { FastifyInstance } from 'fastify';
+import { withinDeadline } from '../deadline.ts';
+import type { HttpDeps } from '../deps.ts';
+import { openApiDocument } from '../openapi.ts';
+
+const READINESS_SECONDS = 5;
+const QUIET = { quiet: true } as const;
+
+/** Whether the process runs at all; asks nothing of anybody. */
+export function addHealth(app: FastifyInstance): void {
+  app.get('/healthz', { config: QUIET }, () => ({ status: 'ok' }));
+}
+
+/** Readiness, metrics, the public keys and the description of the JSON routes. None of them is limited in rate. */
+export function addSystemRoutes(app: FastifyInstance, deps: HttpDeps, isDraining: () => boolean): void {
+  addHealth(app);
+  app.get('/readyz', { config: QUIET }, async (_request, reply) => {
+    const { status, checks } = isDraining() ? { status: 'draining', checks: {} } : await readiness(deps);
+    return reply.code(status === 'ready' ? 200 : 503).send({ status, checks });
+  });
+  app.get('/metrics', { config: QUIET }, async (_request, reply) => {
+    const { contentType, body } = await deps.metrics.render();
+    return reply.header('content-type', contentType).send(body);
+  });
+  app.get('/.well-known/jwks.json', { config: QUIET }, () => deps.publicKeys());
+  const document = JSON.stringify(openApiDocument(deps.version));
+  app.get('/openapi.json', { config: QUIET }, (_request, reply) =>
+    reply.type('application/json; charset=utf-8').send(document),
+  );
+}
+
+async function readiness(deps: HttpDeps): Promise<{ status: string; checks: Readonly<Record<string, string>> }> {
+  try {
+    const nobodyLeaves = () => () => undefined;
+    const checks = await withinDeadline(deps.clock, READINESS_SECONDS, nobodyLeaves, () => deps.readiness());
+    const ready = Object.values(checks).every((check) => check === 'ok');
+    return { status: ready ? 'ready' : 'not_ready', checks };
+  } catch (error) {
+    deps.log.warn({ error }, 'readiness check failed');
+    return { status: 'not_ready', checks: {} };
+  }
+}

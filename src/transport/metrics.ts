@@ -1,0 +1,77 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Outcome } from './errors.ts';
+import type { Transport } from './exchange.ts';
+
+/** Numbers about this process. Every label comes from a set fixed in code. */
+export interface Metrics {
+  requestStarted(): void;
+  /** A request that is not counted has ended. */
+  requestSkipped(): void;
+  requestEnded(transport: Transport, call: string, outcome: Outcome, seconds: number): void;
+  /** One audit event was recorded. `code` and `reason` are those of a refusal, null otherwise. */
+  observeAuditEvent(type: string, code: string | null, reason: string | null): void;
+  /** One pass of the cleanup has ended. */
+  observeCleanup(report: { sessions: number; grants: number; forgotten: number }): void;
+  /** The exposition format of https://prometheus.io/docs/instrumenting/exposition_formats/. */
+  render(): Promise<{ contentType: string; body: string }>;
+}
+
+// From a cached answer to the longest deadline.
+const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20];
+
+/** Makes metrics with a registry of their own, which also holds the process's: memory, event loop, garbage collection. */
+export function makeMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const requests = new Counter({
+    name: 'asb_requests_total',
+    help: 'Requests by transport, call and outcome.',
+    labelNames: ['transport', 'call', 'code'],
+    registers,
+  });
+  const duration = new Histogram({
+    name: 'asb_request_duration_seconds',
+    help: 'Time from the first byte of a request to the last of its answer.',
+    labelNames: ['transport', 'call'],
+    buckets: BUCKETS_SECONDS,
+    registers,
+  });
+  let inFlight = 0;
+  new Gauge({
+    name: 'asb_requests_in_flight',
+    help: 'Requests being answered now.',
+    registers,
+    collect() {
+      this.set(inFlight);
+    },
+  });
+  const auditEvents = new Counter({
+    name: 'asb_audit_events_total',
+    help: 'Audit events by type, and by code and reason for refusals.',
+    labelNames: ['type', 'code', 'reason'],
+    registers,
+  });
+  const cleanup = new Counter({
+    name: 'asb_cleanup_rows_total',
+    help: 'What the cleanup ended or dropped.',
+    labelNames: ['what'],
+    registers,
+  });
+  return {
+    requestStarted: () => void (inFlight += 1),
+    requestSkipped: () => void (inFlight -= 1),
+    requestEnded(transport, call, outcome, seconds) {
+      inFlight -= 1;
+      requests.inc({ transport, call, code: outcome });
+      duration.observe({ transport, call }, seconds);
+    },
+    observeAuditEvent: (type, code, reason) => auditEvents.inc({ type, code: code ?? '', reason: reason ?? '' }),
+    observeCleanup(report) {
+      cleanup.inc({ what: 'sessions_expired' }, report.sessions);
+      cleanup.inc({ what: 'grants_expired' }, report.grants);
+      cleanup.inc({ what: 'rows_forgotten' }, report.forgotten);
+    },
+    render: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
+  };
+}

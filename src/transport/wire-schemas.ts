@@ -1,0 +1,106 @@
+import { z } from 'zod';
+import { DELIVERY_MODES } from '../domain/grant.ts';
+import type { AgentId, ApprovalId, ArtifactId, GrantId, RunId, SessionId, TenantId } from '../domain/ids.ts';
+import { ATTESTATION_KINDS } from '../domain/workload.ts';
+import {
+  idOf,
+  name,
+  oneOf,
+  optionalToken,
+  params,
+  reference,
+  selectors,
+  text,
+  token,
+  toolNames,
+  ttlSeconds,
+} from './wire-fields.ts';
+
+// The requests of asb.v1 as JSON (design, section 3). Strict: a field that is not listed is a mistake of the caller.
+
+export const createSessionRequest = z.strictObject({
+  tenant_id: idOf<TenantId>(),
+  agent_id: idOf<AgentId>(),
+  run_id: idOf<RunId>(),
+  tool_context: toolNames,
+  attestation: z.strictObject(
+    { kind: oneOf(ATTESTATION_KINDS), token },
+    { error: ({ input }) => (input === undefined || input === null ? 'is required' : 'must be an object') },
+  ),
+  delegation_assertion: optionalToken,
+});
+
+export const requestGrantRequest = z.strictObject({
+  session_token: optionalToken,
+  tool: name,
+  capability: name,
+  resource_ref: reference,
+  delivery_mode: oneOf(DELIVERY_MODES),
+  ttl_seconds: ttlSeconds,
+  reason: text,
+});
+
+export const decideApprovalRequest = z.strictObject({ approval_id: idOf<ApprovalId>(), approver: text, comment: text });
+export const revokeGrantRequest = z.strictObject({ grant_id: idOf<GrantId>(), reason: text });
+export const revokeSessionRequest = z.strictObject({ session_id: idOf<SessionId>(), reason: text });
+export const executeGitHubProxyRequest = z.strictObject({ proxy_handle: token, operation: name, params });
+
+export const registerBrowserRelayRequest = z.strictObject({
+  session_token: optionalToken,
+  key_id: name,
+  public_key: token,
+  origin: reference,
+  tab_id: name,
+  selectors,
+});
+
+export const unwrapArtifactRequest = z.strictObject({
+  session_token: optionalToken,
+  artifact_id: idOf<ArtifactId>(),
+  key_id: name,
+  origin: reference,
+  tab_id: name,
+});
+
+// The answers. They are made by us, so these schemas serve types and documentation, not checks at run time.
+
+const expiresAt = z.iso.datetime({ offset: false });
+const delivery = z.strictObject({
+  kind: z.enum(['proxy_handle', 'wrapped_secret', 'minted_token']),
+  handle: z.string().optional(),
+  token: z.string().optional(),
+  artifact_id: z.string().optional(),
+});
+const grantState = z.enum(['pending', 'approved', 'issued', 'delivered', 'used', 'denied', 'revoked', 'expired']);
+
+export const createSessionResponse = z.strictObject({
+  session_id: z.string(),
+  session_token: z.string(),
+  expires_at: expiresAt,
+});
+export const requestGrantResponse = z.strictObject({
+  grant_id: z.string(),
+  state: grantState,
+  approval_id: z.string().optional(),
+  delivery: delivery.optional(),
+  expires_at: expiresAt,
+});
+export const approveGrantResponse = z.strictObject({
+  grant_id: z.string(),
+  state: grantState,
+  approval_id: z.string(),
+  expires_at: expiresAt,
+});
+export const denyGrantResponse = z.strictObject({ state: z.literal('denied') });
+export const revokeResponse = z.strictObject({ state: z.literal('revoked') });
+export const registerBrowserRelayResponse = z.strictObject({
+  session_id: z.string(),
+  key_id: z.string(),
+  expires_at: expiresAt,
+});
+export const unwrapArtifactResponse = z.strictObject({
+  artifact_id: z.string(),
+  origin: z.string(),
+  auto_submit: z.literal(false),
+  fields: z.array(z.strictObject({ name: z.string(), selector: z.string(), value: z.string() })),
+});

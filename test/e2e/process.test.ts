@@ -1,0 +1,189 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type RunningProcess, startApi } from '../../dev/api-process.ts';
+import { hang } from '../../dev/github/answers.ts';
+import { type GitHubStandIn, startGitHubStandIn } from '../../dev/github/server.ts';
+import { type Cluster, makeCluster } from '../../dev/cluster.ts';
+import { bodyOf, GRANT_REQUEST, sessionRequest } from '../support/asb.ts';
+import { selfSigned } from '../support/listeners.ts';
+import { grpcClient, jsonClient, RawClient } from '../support/transports.ts';
+
+let folder: string;
+let cluster: Cluster;
+let github: GitHubStandIn;
+let running: RunningProcess | null = null;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'asb-process-'));
+  cluster = await makeCluster();
+  writeFileSync(join(folder, 'cluster.pem'), cluster.publicKey);
+  github = await startGitHubStandIn({ token: 'ghp_process' });
+});
+afterEach(async () => {
+  await running?.stop('SIGKILL');
+  running = null;
+  await github.close();
+  rmSync(folder, { recursive: true });
+});
+
+const least = (): Record<string, string> => ({
+  ASB_K8S_ISSUER: cluster.issuer,
+  ASB_K8S_PUBLIC_KEY_FILE: join(folder, 'cluster.pem'),
+  ASB_GITHUB_TOKEN: 'ghp_process',
+});
+
+const attestation = async () => ({
+  kind: 'k8s_sa_jwt',
+  token: await cluster.projectedToken({ namespace: 'agents', serviceAccount: 'reviewer' }),
+});
+
+async function aHandle(url: string): Promise<string> {
+  const client = jsonClient(url);
+  const session = bodyOf(await client.call('createSession', await sessionRequest(attestation))) as { session_token: string };
+  const grant = bodyOf(await client.call('requestGrant', GRANT_REQUEST, { bearer: session.session_token }));
+  client.close();
+  return (grant as { delivery: { handle: string } }).delivery.handle;
+}
+
+async function run(env: Record<string, string>): Promise<{ code: number; stderr: string }> {
+  const child = spawn(process.execPath, ['src/main/api.ts'], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  let stderr = '';
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const [code] = (await once(child, 'close')) as [number];
+  return { code, stderr };
+}
+
+describe('the API process', () => {
+  test('starts with issuer, key and token alone, and says that its session key is ephemeral', async () => {
+    running = await startApi({ ...least(), ASB_ADDR: '127.0.0.1:0' });
+    expect(running.output()).toContain('signed with a key that ends with this process');
+    const ready = await fetch(`${running.urls[0]}/readyz`);
+    expect(ready.status).toBe(200);
+  });
+
+  test('writes audit events to standard output, one JSON object a line, and logs to standard error', async () => {
+    running = await startApi({ ...least(), ASB_ADDR: '127.0.0.1:0', ASB_GITHUB_API_BASE_URL: github.url });
+    let stdout = '';
+    running.child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+    await aHandle(running.urls[0]);
+    await expect.poll(() => stdout.trim().split('\n')).toHaveLength(4);
+    const types = stdout
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { type: string }).type);
+    expect(types).toEqual(['session.created', 'grant.approved', 'artifact.issued', 'grant.issued']);
+  });
+
+  test('finishes a call under way when it is told to stop, and refuses new connections', async () => {
+    const auditFile = join(folder, 'audit.jsonl');
+    running = await startApi({
+      ...least(),
+      ASB_ADDR: '127.0.0.1:0',
+      ASB_GITHUB_API_BASE_URL: github.url,
+      ASB_AUDIT_FILE: auditFile,
+    });
+    const handle = await aHandle(running.urls[0]);
+    let finish = (): void => undefined;
+    github.answerNext((_request, response) => {
+      finish = () => response.writeHead(200, { 'content-type': 'application/json' }).end('{"late":true}');
+    });
+    const arrived = github.nextRequest();
+    const client = new RawClient(running.urls[0]);
+    const call = client.postJson('/v1/proxy/github/rest', { proxy_handle: handle, operation: 'repository_metadata' });
+    await arrived;
+    const stopped = running.stop();
+    await expect
+      .poll(() =>
+        fetch(`${running!.urls[0]}/healthz`).then(
+          () => 'open',
+          () => 'refused',
+        ),
+      )
+      .toBe('refused');
+    finish();
+    const answer = await call;
+    expect([answer.status, answer.body.toString()]).toEqual([200, '{"late":true}']);
+    expect(await stopped).toBe(0);
+    client.close();
+    expect(readFileSync(auditFile, 'utf8')).toContain('"proxy.completed"');
+    expect(statSync(auditFile).mode & 0o777).toBe(0o600);
+  });
+
+  test('stops although a gRPC connection is open and idle', async () => {
+    running = await startApi({ ...least(), ASB_ADDR: '127.0.0.1:0', ASB_GRPC_ADDR: '127.0.0.1:0' }, 2);
+    const client = grpcClient(running.urls[1]!);
+    await client.call('createSession', await sessionRequest(attestation));
+    expect(await running.stop()).toBe(0);
+    client.close();
+  });
+
+  test('a second signal does not wait', async () => {
+    running = await startApi({ ...least(), ASB_ADDR: '127.0.0.1:0', ASB_GITHUB_API_BASE_URL: github.url });
+    const handle = await aHandle(running.urls[0]);
+    github.answerNext(hang());
+    const arrived = github.nextRequest();
+    const client = new RawClient(running.urls[0]);
+    const call = client.postJson('/v1/proxy/github/rest', { proxy_handle: handle, operation: 'repository_metadata' });
+    const lost = expect(call).rejects.toThrow();
+    await arrived;
+    running.child.kill('SIGTERM');
+    await expect.poll(() => running!.output()).toContain('stopping');
+    expect(await running.stop('SIGINT')).toBe(1);
+    await lost;
+    client.close();
+  });
+
+  test('serves JSON and gRPC on one port when TLS is on', async () => {
+    const { cert, key } = selfSigned();
+    writeFileSync(join(folder, 'tls.crt'), cert);
+    writeFileSync(join(folder, 'tls.key'), key);
+    running = await startApi({
+      ...least(),
+      ASB_ADDR: '127.0.0.1:0',
+      ASB_TLS_CERT_FILE: join(folder, 'tls.crt'),
+      ASB_TLS_KEY_FILE: join(folder, 'tls.key'),
+    });
+    const url = running.urls[0].replace('http:', 'https:');
+    for (const client of [jsonClient(url, cert), grpcClient(url, cert)]) {
+      expect(await client.call('createSession', await sessionRequest(attestation))).toMatchObject({ ok: true });
+      client.close();
+    }
+  });
+});
+
+describe('what is wrong with the configuration stops the start, in one message', () => {
+  test('every problem is listed', async () => {
+    const { code, stderr } = await run({ ASB_K8S_ISSUER: 'x', ASB_ADDR: 'nowhere', ASB_POSTGRES_DSN: 'postgres://x' });
+    expect(code).toBe(1);
+    expect(stderr).toContain('the configuration has 3 mistakes');
+    for (const name of ['ASB_K8S_PUBLIC_KEY_FILE', 'ASB_ADDR', 'ASB_POSTGRES_DSN']) expect(stderr).toContain(`- ${name}: `);
+    expect(stderr).not.toContain('    at ');
+  });
+
+  test.each([
+    ['a key file that is not there', 'ASB_K8S_PUBLIC_KEY_FILE', '/nowhere.pem', /the file cannot be read \(ENOENT\)/],
+    ['a key file that holds no key', 'ASB_K8S_PUBLIC_KEY_FILE', 'README.md', /- ASB_K8S_PUBLIC_KEY_FILE: /],
+    [
+      'a signing key that is none',
+      'ASB_SESSION_SIGNING_PRIVATE_KEY_FILE',
+      'README.md',
+      /- ASB_SESSION_SIGNING_PRIVATE_KEY_FILE: /,
+    ],
+    ['an audit file that cannot be written', 'ASB_AUDIT_FILE', '/nowhere/audit.jsonl', /audit file/],
+  ])('%s', async (_name, variable, value, message) => {
+    const { code, stderr } = await run({ ...least(), ASB_ADDR: '127.0.0.1:0', [variable]: value });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(message);
+  });
+
+  test('an address that is taken', async () => {
+    running = await startApi({ ...least(), ASB_ADDR: '127.0.0.1:0' });
+    const { code, stderr } = await run({ ...least(), ASB_ADDR: new URL(running.urls[0]).host });
+    expect(code).toBe(1);
+    expect(stderr).toContain('the address is in use by another process');
+  });
+});

@@ -1,0 +1,150 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { JsonValue } from '@bufbuild/protobuf';
+import { z } from 'zod';
+import { type GitHubStandIn, startGitHubStandIn } from '../../dev/github/server.ts';
+import { makeApi } from '../../src/bootstrap/api.ts';
+import { readEnvironment } from '../../src/bootstrap/configuration.ts';
+import { ISSUER, mintProjectedToken, rsaKey } from './attestations.ts';
+import { FakeClock } from './fake-clock.ts';
+import { RecordingAuditLog } from './recording-audit-log.ts';
+import {
+  type CallOptions,
+  type CallResult,
+  connectClient,
+  connectJsonClient,
+  grpcClient,
+  grpcWebClient,
+  jsonClient,
+  type MethodName,
+  RawClient,
+  type TransportClient,
+} from './transports.ts';
+
+export const CANARY_TOKEN = 'ghp_CANARY0123456789abcdefghijklmnopqrstu';
+
+const sessionAnswer = z.object({ session_id: z.string(), session_token: z.string(), expires_at: z.string() });
+const grantAnswer = z.object({
+  grant_id: z.string(),
+  state: z.string(),
+  delivery: z.object({ kind: z.string(), handle: z.string(), artifact_id: z.string() }),
+  expires_at: z.string(),
+});
+export type SessionAnswer = z.infer<typeof sessionAnswer>;
+export type GrantAnswer = z.infer<typeof grantAnswer>;
+
+/** A whole broker in this process: the real wiring, on a fake clock, before a GitHub stand-in. */
+export interface Asb {
+  clock: FakeClock;
+  audit: RecordingAuditLog & { close(): void };
+  logged: string[];
+  github: GitHubStandIn;
+  url: string;
+  grpcUrl: string;
+  raw: RawClient;
+  /** One client for each transport, JSON first. */
+  clients: readonly [TransportClient, ...TransportClient[]];
+  attestation(claims?: Record<string, unknown>): Promise<{ kind: string; token: string }>;
+  /** A call over JSON. */
+  call(method: MethodName, request: JsonValue, options?: CallOptions): Promise<CallResult>;
+  openSession(changes?: Record<string, JsonValue>): Promise<SessionAnswer>;
+  requestGrant(sessionToken: string, changes?: Record<string, JsonValue>): Promise<GrantAnswer>;
+  close(): Promise<void>;
+}
+
+export const GRANT_REQUEST = {
+  tool: 'github',
+  capability: 'repo.read',
+  resource_ref: 'github:repo:acme/widgets',
+  delivery_mode: 'proxy',
+  ttl_seconds: 300,
+  reason: 'review pull request 10',
+};
+
+/** What must be a yes. Throws with the refusal otherwise. */
+export function bodyOf(result: CallResult): JsonValue {
+  if (!result.ok) throw new Error(`${result.code}: ${result.message}`);
+  return result.body;
+}
+
+export async function startAsb(environment: Readonly<Record<string, string>> = {}): Promise<Asb> {
+  const folder = mkdtempSync(join(tmpdir(), 'asb-e2e-'));
+  const keyFile = join(folder, 'cluster.pem');
+  writeFileSync(keyFile, rsaKey.publicPem);
+  const github = await startGitHubStandIn({ token: CANARY_TOKEN });
+  const clock = new FakeClock();
+  const audit = Object.assign(new RecordingAuditLog(), { close: () => undefined });
+  const logged: string[] = [];
+  const parsed = readEnvironment({
+    ASB_ADDR: '127.0.0.1:0',
+    ASB_GRPC_ADDR: '127.0.0.1:0',
+    ASB_K8S_ISSUER: ISSUER,
+    ASB_K8S_PUBLIC_KEY_FILE: keyFile,
+    ASB_GITHUB_TOKEN: CANARY_TOKEN,
+    ASB_GITHUB_API_BASE_URL: github.url,
+    ASB_LOG_LEVEL: 'debug',
+    ...environment,
+  });
+  const api = await makeApi(parsed, { clock, auditLog: audit, logDestination: { write: (line) => logged.push(line) } });
+  const [url, grpcUrl] = (await api.start()).map((address) => `http://${address}`) as [string, string];
+  const clients = [
+    jsonClient(url),
+    connectJsonClient(url),
+    connectClient(url),
+    grpcWebClient(url),
+    grpcClient(grpcUrl),
+  ] as const;
+  const raw = new RawClient(url);
+
+  const attestation: Asb['attestation'] = async (claims = {}) => ({
+    kind: 'k8s_sa_jwt',
+    token: await mintProjectedToken({ now: clock.now(), claims }),
+  });
+  const call: Asb['call'] = (method, request, options) => clients[0].call(method, request, options);
+  return {
+    clock,
+    audit,
+    logged,
+    github,
+    url,
+    grpcUrl,
+    raw,
+    clients,
+    attestation,
+    call,
+    async openSession(changes = {}) {
+      const request = await sessionRequest(attestation, changes);
+      return sessionAnswer.parse(bodyOf(await call('createSession', request)));
+    },
+    async requestGrant(sessionToken, changes = {}) {
+      return grantAnswer.parse(
+        bodyOf(await call('requestGrant', { ...GRANT_REQUEST, ...changes }, { bearer: sessionToken })),
+      );
+    },
+    async close() {
+      for (const client of clients) client.close();
+      raw.close();
+      const stopped = api.stop();
+      clock.advance(60);
+      await stopped;
+      await github.close();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+/** A CreateSession request that is granted, with changes. */
+export async function sessionRequest(
+  attestation: Asb['attestation'],
+  changes: Record<string, JsonValue> = {},
+): Promise<Record<string, JsonValue>> {
+  return {
+    tenant_id: 't_dev',
+    agent_id: 'reviewer',
+    run_id: 'run-1',
+    tool_context: ['github'],
+    attestation: await attestation(),
+    ...changes,
+  };
+}
