@@ -51,6 +51,7 @@ const keep = (running: RunningProcess): RunningProcess => {
 
 const apiEnvironment = (extra: Record<string, string>): Record<string, string> => ({
   ASB_ADDR: '127.0.0.1:0',
+  ASB_SHUTDOWN_NOTICE_SECONDS: '0',
   ASB_K8S_ISSUER: cluster.issuer,
   ASB_K8S_PUBLIC_KEY_FILE: keyFile,
   ASB_GITHUB_TOKEN: TOKEN,

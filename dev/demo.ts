@@ -33,6 +33,7 @@ await writeFile(keyFile, cluster.publicKey);
 const github = await startGitHubStandIn({ token: GITHUB_TOKEN });
 const api = await startApi({
   ASB_ADDR: '127.0.0.1:0',
+  ASB_SHUTDOWN_NOTICE_SECONDS: '0',
   ASB_K8S_ISSUER: cluster.issuer,
   ASB_K8S_PUBLIC_KEY_FILE: keyFile,
   ASB_GITHUB_TOKEN: GITHUB_TOKEN,

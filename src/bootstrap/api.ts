@@ -110,7 +110,11 @@ export async function makeApi(environment: Environment, parts: Partial<Parts> = 
       return addresses;
     },
     async stop() {
-      await Promise.all(servers.map(([server]) => server.drain(environment.ASB_SHUTDOWN_GRACE_SECONDS)));
+      const times = {
+        noticeSeconds: environment.ASB_SHUTDOWN_NOTICE_SECONDS,
+        graceSeconds: environment.ASB_SHUTDOWN_GRACE_SECONDS,
+      };
+      await Promise.all(servers.map(([server]) => server.drain(times)));
       await stopCleanup();
       auditLog.close();
     },

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { GITHUB_OPERATIONS } from '../connectors/github/operations.ts';
 
 /** Where to listen; an empty host means every interface. */
 export interface ListenAddress {
@@ -66,16 +67,10 @@ const cidrs = list.refine(
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,199}$/, 'must be 1 to 200 letters, digits or ._:@/-');
 const file = z.string();
 
-/** Names of the GitHub operations that may be allowed at all. */
-export const GITHUB_OPERATIONS = [
-  'pull_request_metadata',
-  'pull_request_files',
-  'repository_metadata',
-  'repository_issues',
-] as const;
-
-const operations = list.pipe(
-  z.array(z.enum(GITHUB_OPERATIONS, { error: `must be some of ${GITHUB_OPERATIONS.join(', ')}` })),
+const OPERATION_NAMES = [...GITHUB_OPERATIONS.keys()];
+const operations = list.refine(
+  (names) => names.every((name) => GITHUB_OPERATIONS.has(name)),
+  `must be some of ${OPERATION_NAMES.join(', ')}`,
 );
 
 /** Every variable ASB reads, with what it means. An empty value counts as not set. */
@@ -120,9 +115,9 @@ export const VARIABLES = {
     default: 'https://api.github.com',
     description: 'GitHub REST API; for GitHub Enterprise Server https://HOST/api/v3.',
   }),
-  ASB_GITHUB_ALLOWED_OPERATIONS: operations.default([...GITHUB_OPERATIONS]).meta({
+  ASB_GITHUB_ALLOWED_OPERATIONS: operations.default(OPERATION_NAMES).meta({
     default: 'all',
-    description: `Operations the proxy may run, separated by commas: ${GITHUB_OPERATIONS.join(', ')}.`,
+    description: `Operations the proxy may run, separated by commas: ${OPERATION_NAMES.join(', ')}.`,
   }),
   ASB_PROXY_MAX_CONCURRENT: wholeNumber(1, 1000)
     .default(8)
@@ -156,9 +151,14 @@ export const VARIABLES = {
   ASB_RETENTION_SECONDS: wholeNumber(0, 604_800)
     .default(300)
     .meta({ default: '300', description: 'How long the memory store keeps what has ended.' }),
+  ASB_SHUTDOWN_NOTICE_SECONDS: wholeNumber(0, 600).default(5).meta({
+    default: '5',
+    description:
+      'How long a stopping process still answers all calls while /readyz says 503, so that load balancers look elsewhere.',
+  }),
   ASB_SHUTDOWN_GRACE_SECONDS: wholeNumber(1, 600)
     .default(25)
-    .meta({ default: '25', description: 'How long a stopping process waits for calls under way.' }),
+    .meta({ default: '25', description: 'How long a stopping process then waits for calls under way.' }),
 } as const;
 
 /** Variables with a meaning that this version does not build yet. Setting one stops the start: it must not be ignored in silence. */

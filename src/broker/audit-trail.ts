@@ -17,6 +17,10 @@ export interface AuditDeps {
 }
 
 type Facts = Pick<AuditEvent, 'code' | 'reason' | 'details'>;
+type Detail = NonNullable<AuditEvent['details']>[string];
+
+// Handles and JWTs, wherever a caller may have put one by mistake.
+const BEARER_SECRETS = /ph_[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){1,4}/g;
 
 /** Makes an event of this moment, under the configuration in force. */
 export function auditEvent(
@@ -34,7 +38,18 @@ export function auditEvent(
     subject: { ...subject },
     revision: deps.revision(),
     ...facts,
+    ...(facts.details === undefined ? {} : { details: withoutSecrets(facts.details) }),
   };
+}
+
+/** Callers' words go on record, but not a handle or token among them. */
+function withoutSecrets(details: NonNullable<AuditEvent['details']>): Record<string, Detail> {
+  const scrub = (text: string): string => text.replace(BEARER_SECRETS, '[secret]');
+  const clean = (detail: Detail): Detail => {
+    if (typeof detail === 'string') return scrub(detail);
+    return typeof detail === 'object' ? detail.map(scrub) : detail;
+  };
+  return Object.fromEntries(Object.entries(details).map(([name, detail]) => [name, clean(detail)]));
 }
 
 export const sessionSubject = (session: Session): AuditSubject => ({

@@ -128,18 +128,23 @@ async function sendWithinDeadline(
   handleHash: HandleHash,
 ): Promise<ProxyAnswer> {
   const { timeoutSeconds } = deps.budget;
-  const deadline = new AbortController();
+  // One controller and a listener: AbortSignal.any costs a tenth of the whole call.
+  const ended = new AbortController();
+  const onCallerGone = () => ended.abort(context.signal.reason);
+  context.signal.addEventListener('abort', onCallerGone, { once: true });
+  if (context.signal.aborted) onCallerGone();
   const cancel = deps.clock.schedule(timeoutSeconds * 1000, () =>
-    deadline.abort(deadlineExceeded(`GitHub did not finish within ${timeoutSeconds} seconds`)),
+    ended.abort(deadlineExceeded(`GitHub did not finish within ${timeoutSeconds} seconds`)),
   );
   try {
     return await call.send({
-      signal: AbortSignal.any([context.signal, deadline.signal]),
+      signal: ended.signal,
       spendBytes: async (bytes) => {
         if (!(await deps.runtime.spendBytes(handleHash, bytes))) throw exhausted('bytes', deps.budget);
       },
     });
   } finally {
     cancel();
+    context.signal.removeEventListener('abort', onCallerGone);
   }
 }

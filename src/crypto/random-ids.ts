@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomInt } from 'node:crypto';
+import { createHash, randomBytes, randomFillSync, randomInt } from 'node:crypto';
 import { v7 } from 'uuid';
 import type { Clock } from '../domain/clock.ts';
 import type { ArtifactId, EventId, GrantId, HandleHash, ProxyHandle, SessionId } from '../domain/ids.ts';
@@ -6,6 +6,8 @@ import type { IdSource } from '../domain/id-source.ts';
 
 /** More than anyone can guess, and more than will ever collide. */
 const HANDLE_BYTES = 32;
+const UUID_BYTES = 16;
+const POOLED_UUIDS = 256;
 /** A fresh millisecond starts in the lower half, so that counting up has room. */
 const SEQUENCE_START_LIMIT = 2 ** 31;
 const SEQUENCE_LIMIT = 2 ** 32;
@@ -30,6 +32,7 @@ export function makeIdSource({ clock }: { clock: Clock }): IdSource {
  * The package keeps that order only for its own reading of the system's time, so the counter is ours.
  */
 function monotonicUuid(clock: Clock): () => string {
+  const random = pooledRandom();
   let msecs = -Infinity;
   let seq = 0;
   return () => {
@@ -39,6 +42,20 @@ function monotonicUuid(clock: Clock): () => string {
       msecs = Math.max(now, msecs + 1);
       seq = randomInt(SEQUENCE_START_LIMIT);
     }
-    return v7({ msecs, seq });
+    return v7({ msecs, seq, random: random() });
+  };
+}
+
+/** Sixteen random bytes at a time, of which none is given twice. A call to the system for each id would cost more than the id. */
+function pooledRandom(): () => Uint8Array {
+  const pool = new Uint8Array(UUID_BYTES * POOLED_UUIDS);
+  let used = pool.length;
+  return () => {
+    if (used === pool.length) {
+      randomFillSync(pool);
+      used = 0;
+    }
+    used += UUID_BYTES;
+    return pool.subarray(used - UUID_BYTES, used);
   };
 }

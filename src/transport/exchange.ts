@@ -17,6 +17,8 @@ export interface Exchange {
   grantId: string | null;
   /** Probes and documents: neither counted nor logged unless they fail. */
   quiet: boolean;
+  /** Address of the client, read while its connection is there to be asked; null when it was gone by then. */
+  client: string | null;
 }
 
 declare module 'fastify' {
@@ -41,6 +43,7 @@ export function exchangeOf(request: FastifyRequest): Exchange {
     sessionId: null,
     grantId: null,
     quiet: request.routeOptions.config.quiet ?? false,
+    client: request.raw.socket.destroyed ? null : request.ip,
   };
   return request.exchange;
 }

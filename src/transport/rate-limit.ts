@@ -2,6 +2,8 @@ import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Clock } from '../domain/clock.ts';
 import { rateLimited } from '../domain/errors.ts';
+import { CallerGone } from './errors.ts';
+import { exchangeOf } from './exchange.ts';
 
 const WINDOW_MS = 60_000;
 // A client is an address, or a /64 of them; beyond this many the one that came longest ago is forgotten.
@@ -58,6 +60,7 @@ export async function makeRateLimit(app: FastifyInstance, windows: RateWindows):
   await app.register(rateLimit, { global: false, max: windows.perMinute, timeWindow: WINDOW_MS, store: Store });
   const check = app.createRateLimit();
   return async (request) => {
+    if (exchangeOf(request).client === null) throw new CallerGone();
     const result = await check(request);
     if (!result.isAllowed && result.isExceeded) {
       throw rateLimited(`too many requests: ${windows.perMinute} a minute are allowed`, {

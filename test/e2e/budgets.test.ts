@@ -45,7 +45,7 @@ test('no more calls than allowed are under way, and a slot that is free again ca
   expect(await read(handle)).toMatchObject({ ok: false, code: 'resource_budget_exceeded', retryAfterSeconds: 1 });
   giveUp.abort();
   await Promise.all(hanging);
-  await first.ended;
+  await first!.ended;
   await expect.poll(async () => (await read(handle)).ok).toBe(true);
 });
 

@@ -34,6 +34,7 @@ const least = (): Record<string, string> => ({
   ASB_K8S_ISSUER: cluster.issuer,
   ASB_K8S_PUBLIC_KEY_FILE: join(folder, 'cluster.pem'),
   ASB_GITHUB_TOKEN: 'ghp_process',
+  ASB_SHUTDOWN_NOTICE_SECONDS: '0',
 });
 
 const attestation = async () => ({

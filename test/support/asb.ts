@@ -84,6 +84,7 @@ export async function startAsb(environment: Readonly<Record<string, string>> = {
     ASB_GITHUB_TOKEN: CANARY_TOKEN,
     ASB_GITHUB_API_BASE_URL: github.url,
     ASB_LOG_LEVEL: 'debug',
+    ASB_SHUTDOWN_NOTICE_SECONDS: '0',
     ...environment,
   });
   const api = await makeApi(parsed, { clock, auditLog: audit, logDestination: { write: (line) => logged.push(line) } });
@@ -126,6 +127,8 @@ export async function startAsb(environment: Readonly<Record<string, string>> = {
       for (const client of clients) client.close();
       raw.close();
       const stopped = api.stop();
+      // The listeners plan the end of their grace first.
+      await new Promise(setImmediate);
       clock.advance(60);
       await stopped;
       await github.close();

@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { HttpDeps } from '../../src/transport/deps.ts';
-import { makeGrpcServer, makeHttpServer, type Server } from '../../src/transport/http/server.ts';
+import type { Server } from '../../src/transport/http/listening-server.ts';
+import { makeGrpcServer, makeHttpServer } from '../../src/transport/http/server.ts';
 import { makeLogger } from '../../src/transport/logging.ts';
 import { makeMetrics } from '../../src/transport/metrics.ts';
 import { RateWindows } from '../../src/transport/rate-limit.ts';
@@ -52,8 +53,7 @@ export async function startListeners(changes: Partial<HttpDeps> & { perMinute?: 
   const httpUrl = await http.listen(at);
   const grpcUrl = await grpc.listen(at);
   const close = async (): Promise<void> => {
-    const now = { noticeSeconds: 0, graceSeconds: 0 };
-    const closed = Promise.all([http.drain(now), grpc.drain(now)]);
+    const closed = Promise.all([http.drain(0), grpc.drain(0)]);
     // One turn for the drain to begin; then the grace period, of any drain, is over.
     await new Promise(setImmediate);
     clock.advance(3600);

@@ -41,7 +41,6 @@ function hold(): { reached: Promise<void>; release(): void } {
   return { reached, release };
 }
 
-const grace = (graceSeconds: number) => ({ noticeSeconds: 0, graceSeconds });
 const port = (url: string): number => Number(new URL(url).port);
 
 async function isRefused(url: string): Promise<boolean> {
@@ -78,7 +77,7 @@ describe.each(['in clear', 'over TLS'])('%s', (how) => {
     await reached;
     const server = grpc ? listeners.grpc : listeners.http;
     let drained = false;
-    const done = server.drain(grace(30)).then(() => {
+    const done = server.drain(30).then(() => {
       drained = true;
     });
     await new Promise(setImmediate);
@@ -96,7 +95,7 @@ describe.each(['in clear', 'over TLS'])('%s', (how) => {
     const grpc = opened(grpcClient(listeners.grpcUrl, how === 'in clear' ? undefined : tls.cert));
     await json.call('requestGrant', caseOf('requestGrant').request);
     await grpc.call('requestGrant', caseOf('requestGrant').request);
-    const drained = Promise.all([listeners.http.drain(grace(30)), listeners.grpc.drain(grace(30))]);
+    const drained = Promise.all([listeners.http.drain(30), listeners.grpc.drain(30)]);
     await drained;
     for (const socket of sockets) socket.destroy();
   });
@@ -105,7 +104,7 @@ describe.each(['in clear', 'over TLS'])('%s', (how) => {
 it('during the notice readiness answers 503, and calls are still taken', async () => {
   const raw = opened(new RawClient(listeners.httpUrl));
   const client = opened(jsonClient(listeners.httpUrl));
-  const drained = listeners.http.drain({ noticeSeconds: 5, graceSeconds: 30 });
+  const drained = listeners.http.drain(30, 5);
   const readiness = await raw.send({ method: 'GET', path: '/readyz' });
   expect(readiness.status).toBe(503);
   expect(JSON.parse(readiness.body.toString())).toEqual({ status: 'draining', checks: {} });
@@ -121,7 +120,7 @@ it('a call that does not finish is cut off when the grace period ends', async ()
   const { reached } = hold();
   const result = client.call('requestGrant', caseOf('requestGrant').request).catch(() => 'cut off');
   await reached;
-  const drained = listeners.http.drain(grace(5));
+  const drained = listeners.http.drain(5);
   await new Promise(setImmediate);
   listeners.clock.advance(5);
   await drained;
@@ -132,7 +131,7 @@ it('tells HTTP/2 clients to go away', async () => {
   const session = connectHttp2(listeners.grpcUrl);
   await once(session, 'remoteSettings');
   const goaway = once(session, 'goaway');
-  const drained = listeners.grpc.drain(grace(30));
+  const drained = listeners.grpc.drain(30);
   expect((await goaway)[0]).toBe(constants.NGHTTP2_NO_ERROR);
   await drained;
   session.destroy();
@@ -141,5 +140,5 @@ it('tells HTTP/2 clients to go away', async () => {
 it('drains once, whoever asks again', async () => {
   const raw = opened(new RawClient(listeners.httpUrl));
   await raw.send({ method: 'GET', path: '/healthz' });
-  await Promise.all([listeners.http.drain(grace(1)), listeners.http.drain(grace(1))]);
+  await Promise.all([listeners.http.drain(1), listeners.http.drain(1)]);
 });

@@ -26,6 +26,8 @@ export function sendError(request: FastifyRequest, reply: FastifyReply, error: u
 export function addLifecycle(app: FastifyInstance, deps: Pick<TransportDeps, 'clock' | 'metrics' | 'log'>): OpenReplies {
   const open = new OpenReplies();
   app.decorateRequest('exchange', null);
+  // Fastify would read it; nothing here takes text.
+  app.removeContentTypeParser('text/plain');
   app.addHook('onRequest', (request, reply, done) => {
     exchangeOf(request);
     deps.metrics.requestStarted();
@@ -121,7 +123,7 @@ function conclude(deps: Pick<TransportDeps, 'metrics' | 'log'>, request: Fastify
       duration_ms: Math.round(milliseconds * 100) / 100,
       session_id: exchange.sessionId,
       grant_id: exchange.grantId,
-      client: request.ip,
+      client: exchange.client,
       error: level === 'info' ? null : failure,
     },
     'request',

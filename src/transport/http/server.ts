@@ -1,4 +1,4 @@
-import type { Server as NetServer, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { addConnectRoutes } from '../connect/routes.ts';
 import type { HttpDeps, TransportDeps } from '../deps.ts';
@@ -7,22 +7,11 @@ import { makeRateLimit } from '../rate-limit.ts';
 import { requestIdOf } from '../request-id.ts';
 import { answerMalformed } from './malformed.ts';
 import { addJsonRoutes } from './json-routes.ts';
-import { addLifecycle, addNotFound, answerUnrouted, type OpenReplies, RECEIVE_TIMEOUT_MS } from './lifecycle.ts';
+import { addLifecycle, addNotFound, answerUnrouted, RECEIVE_TIMEOUT_MS } from './lifecycle.ts';
+import { ListeningServer, type Server } from './listening-server.ts';
 import { addHealth, addSystemRoutes } from './system-routes.ts';
 
-/** A listener with its routes. */
-export interface Server {
-  /** Starts to listen; port 0 takes any that is free. Resolves with the URL. */
-  listen(at: { host: string; port: number }): Promise<string>;
-  /**
-   * Stops in two steps. For `noticeSeconds` readiness answers 503 and all else goes on, so that load balancers look
-   * elsewhere. Then new connections are refused, idle ones are closed and calls under way finish; what is still open after
-   * `graceSeconds` is cut. Resolves when all connections are gone.
-   */
-  drain(times: { noticeSeconds: number; graceSeconds: number }): Promise<void>;
-  /** For tests that look at the routes. */
-  readonly app: FastifyInstance;
-}
+export type { Server } from './listening-server.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 // Longer than the idle timeout of common load balancers (60 s), so that they close first.
@@ -39,7 +28,7 @@ const MAX_PARAM_LENGTH = 600;
  */
 export async function makeHttpServer(deps: HttpDeps): Promise<Server> {
   const app = deps.tls === null ? clearHttp1(deps) : tlsWithAlpn(deps, deps.tls);
-  const server = new ListeningServer(app, deps, addLifecycle(app, deps));
+  const server = new ListeningServer(app, deps.clock, addLifecycle(app, deps));
   const limit = await makeRateLimit(app, deps.rateWindows);
   addNotFound(app, limit);
   addJsonRoutes(app, deps, limit);
@@ -51,7 +40,7 @@ export async function makeHttpServer(deps: HttpDeps): Promise<Server> {
 /** The listener for gRPC over HTTP/2 without TLS, or with it when it is configured. Health besides, and nothing else. */
 export async function makeGrpcServer(deps: TransportDeps): Promise<Server> {
   const app = deps.tls === null ? clearHttp2(deps) : tlsWithAlpn(deps, deps.tls);
-  const server = new ListeningServer(app, deps, addLifecycle(app, deps));
+  const server = new ListeningServer(app, deps.clock, addLifecycle(app, deps));
   const limit = await makeRateLimit(app, deps.rateWindows);
   addNotFound(app, limit);
   addHealth(app);
@@ -102,59 +91,4 @@ function tlsWithAlpn(deps: TransportDeps, { cert, key }: { cert: string; key: st
   app.server.headersTimeout = HEADERS_TIMEOUT_MS;
   app.server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
   return app;
-}
-
-class ListeningServer implements Server {
-  readonly app: FastifyInstance;
-  readonly #deps: Pick<TransportDeps, 'clock'>;
-  readonly #open: OpenReplies;
-  readonly #sockets = new Set<Socket>();
-  #drained: Promise<void> | null = null;
-
-  constructor(app: FastifyInstance, deps: Pick<TransportDeps, 'clock'>, open: OpenReplies) {
-    this.app = app;
-    this.#deps = deps;
-    this.#open = open;
-    // Fastify would read it; nothing here takes text.
-    app.removeContentTypeParser('text/plain');
-    const server: NetServer = app.server;
-    server.on('connection', (socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
-    });
-  }
-
-  get draining(): boolean {
-    return this.#drained !== null;
-  }
-
-  listen(at: { host: string; port: number }): Promise<string> {
-    return this.app.listen(at);
-  }
-
-  drain({ noticeSeconds, graceSeconds }: { noticeSeconds: number; graceSeconds: number }): Promise<void> {
-    this.#drained ??= this.#notice(noticeSeconds).then(() => this.#close(graceSeconds));
-    return this.#drained;
-  }
-
-  #notice(seconds: number): Promise<void> {
-    if (seconds === 0) return Promise.resolve();
-    return new Promise((resolve) => void this.#deps.clock.schedule(seconds * 1000, resolve));
-  }
-
-  async #close(graceSeconds: number): Promise<void> {
-    this.#open.close();
-    for (const socket of this.#sockets) {
-      // Node counts a connection that never sent anything among the busy ones.
-      if (socket.bytesRead === 0) socket.destroy();
-    }
-    const cancel = this.#deps.clock.schedule(graceSeconds * 1000, () => {
-      for (const socket of this.#sockets) socket.destroy();
-    });
-    try {
-      await this.app.close();
-    } finally {
-      cancel();
-    }
-  }
 }

@@ -1,0 +1,70 @@
+import { expect, it } from 'vitest';
+import { CALLS } from '../../src/transport/calls.ts';
+import { ERROR_CODES } from '../../src/transport/errors.ts';
+import { makeMetrics } from '../../src/transport/metrics.ts';
+import { caseOf } from '../support/call-cases.ts';
+import { startListeners } from '../support/listeners.ts';
+import { connectClient, grpcClient, grpcWebClient, jsonClient, RawClient } from '../support/transports.ts';
+
+const CANARY = 'canary-5b1e';
+
+it('counts by transport, call and outcome, with labels out of fixed sets only', async () => {
+  const listeners = await startListeners();
+  const raw = new RawClient(listeners.httpUrl);
+  const clients = [
+    jsonClient(listeners.httpUrl),
+    connectClient(listeners.httpUrl),
+    grpcWebClient(listeners.httpUrl),
+    grpcClient(listeners.grpcUrl),
+  ];
+  for (const client of clients) {
+    await client.call('requestGrant', caseOf('requestGrant').request);
+    await client.call('requestGrant', { ...caseOf('requestGrant').request, tool: '' });
+  }
+  await raw.send({ path: `/${CANARY}` });
+  await raw.send({ path: `/v1/grants/${CANARY}:revoke` });
+  await raw.send({ path: `/v1/grants/%zz${CANARY}:revoke` });
+  await raw.send({ path: `/asb.v1.BrokerService/${CANARY}`, headers: { 'content-type': CANARY } });
+  await raw.postJson('/asb.v1.BrokerService/RequestGrant', { [CANARY]: CANARY });
+  const { headers, body } = await raw.send({ method: 'GET', path: '/metrics' });
+  const text = body.toString();
+  expect(headers['content-type']).toMatch(/^text\/plain; version=0\.0\.4/);
+  for (const transport of ['json', 'connect', 'grpc-web', 'grpc']) {
+    expect(text).toContain(`asb_requests_total{transport="${transport}",call="RequestGrant",code="ok"} 1`);
+    expect(text).toMatch(
+      new RegExp(`asb_requests_total{transport="${transport}",call="RequestGrant",code="invalid_request"} [12]`),
+    );
+    expect(text).toMatch(
+      new RegExp(`asb_request_duration_seconds_count{transport="${transport}",call="RequestGrant"} [23]`),
+    );
+  }
+  expect(text).not.toContain(CANARY);
+  const calls = new Set([...CALLS.map((call) => call.name), 'unknown']);
+  for (const [, call = '', code = ''] of text.matchAll(
+    /asb_requests_total{transport="[\w-]+",call="(.*?)",code="(.*?)"}/g,
+  )) {
+    expect(calls).toContain(call);
+    expect([...ERROR_CODES, 'ok', 'canceled']).toContain(code);
+  }
+  expect(text).toMatch(/asb_requests_in_flight 1\n/);
+  expect(text).toContain('process_resident_memory_bytes');
+  raw.close();
+  for (const client of clients) client.close();
+  await listeners.close();
+  expect((await listeners.deps.metrics.render()).body).toMatch(/asb_requests_in_flight 0\n/);
+});
+
+it('counts audit events by type, code and reason', async () => {
+  const metrics = makeMetrics();
+  metrics.observeAuditEvent('grant.refused', 'forbidden', 'policy_missing');
+  metrics.observeAuditEvent('grant.issued', null, null);
+  const { body } = await metrics.render();
+  expect(body).toContain('asb_audit_events_total{type="grant.refused",code="forbidden",reason="policy_missing"} 1');
+  expect(body).toContain('asb_audit_events_total{type="grant.issued",code="",reason=""} 1');
+});
+
+it('two sets of metrics do not know each other', async () => {
+  const [one, other] = [makeMetrics(), makeMetrics()];
+  one.observeAuditEvent('grant.issued', null, null);
+  expect((await other.render()).body).not.toContain('type="grant.issued"');
+});
