@@ -20,7 +20,7 @@ type Facts = Pick<AuditEvent, 'code' | 'reason' | 'details'>;
 type Detail = NonNullable<AuditEvent['details']>[string];
 
 // Handles and JWTs, wherever a caller may have put one by mistake.
-const BEARER_SECRETS = /ph_[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]*){1,4}/g;
+const BEARER_SECRETS = /ph_[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]{8,}(\.+[A-Za-z0-9_-]+){1,4}/g;
 
 /** Makes an event of this moment, under the configuration in force. */
 export function auditEvent(
