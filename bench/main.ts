@@ -120,9 +120,9 @@ async function throughput(url: string, load: Load, seconds: number): Promise<num
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 
 async function compare(): Promise<void> {
-  const upstream = keep(await startProcess(here('upstream.ts'), { FLOOR_TOKEN: TOKEN }));
+  const upstream = keep(await startProcess([here('upstream.ts')], { FLOOR_TOKEN: TOKEN }));
   const floor = keep(
-    await startProcess(here('floor-server.ts'), {
+    await startProcess([here('floor-server.ts')], {
       FLOOR_ISSUER: cluster.issuer,
       FLOOR_PUBLIC_KEY_FILE: keyFile,
       FLOOR_UPSTREAM: upstream.urls[0],
@@ -193,8 +193,8 @@ async function untilForgotten(api: RunningProcess): Promise<void> {
 }
 
 try {
-  await compare();
-  await memoryAfterSessions();
+  if (!process.argv.includes('--memory')) await compare();
+  if (!process.argv.includes('--throughput')) await memoryAfterSessions();
 } finally {
   for (const running of started) await running.stop();
   await rm(folder, { recursive: true });

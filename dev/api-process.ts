@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import packageJson from '../package.json' with { type: 'json' };
 
 /** A process of ASB, or of something else that prints `{"message":"listening","address":"HOST:PORT"}` lines. */
 export interface RunningProcess {
@@ -16,19 +17,23 @@ export interface RunningProcess {
 }
 
 const listening = z.object({ message: z.literal('listening'), address: z.string() });
-const API = fileURLToPath(new URL('../src/main/api.ts', import.meta.url));
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const [, ...API_ARGUMENTS] = packageJson.scripts.api.split(' ');
 
-/** Starts the API on its own with nothing in its environment but `env`. Rejects with its output when it exits before it listens. */
+/**
+ * Starts the API as `npm run api` does, with nothing in its environment but `env`. Rejects with its output when it exits before it
+ * listens.
+ */
 export const startApi = (env: Readonly<Record<string, string>>, listeners = 1): Promise<RunningProcess> =>
-  startProcess(API, env, listeners);
+  startProcess(API_ARGUMENTS, env, listeners);
 
-/** Starts a TypeScript program and waits until it listens on as many addresses as told. */
+/** Starts Node with these arguments and waits until it listens on as many addresses as told. */
 export async function startProcess(
-  file: string,
+  args: readonly string[],
   env: Readonly<Record<string, string>>,
   listeners = 1,
 ): Promise<RunningProcess> {
-  const child = spawn(process.execPath, [file], { env: { ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, args, { cwd: ROOT, env: { ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   const urls: string[] = [];
   const exited = once(child, 'exit');
@@ -44,7 +49,7 @@ export async function startProcess(
   await Promise.race([
     ready,
     exited.then(() => {
-      throw new Error(`${file} ended before it listened:\n${output}`);
+      throw new Error(`${args.join(' ')} ended before it listened:\n${output}`);
     }),
   ]);
   const [first, ...rest] = urls;

@@ -110,11 +110,8 @@ export async function makeApi(environment: Environment, parts: Partial<Parts> = 
       return addresses;
     },
     async stop() {
-      const times = {
-        noticeSeconds: environment.ASB_SHUTDOWN_NOTICE_SECONDS,
-        graceSeconds: environment.ASB_SHUTDOWN_GRACE_SECONDS,
-      };
-      await Promise.all(servers.map(([server]) => server.drain(times)));
+      const { ASB_SHUTDOWN_GRACE_SECONDS: grace, ASB_SHUTDOWN_NOTICE_SECONDS: notice } = environment;
+      await Promise.all(servers.map(([server]) => server.drain(grace, notice)));
       await stopCleanup();
       auditLog.close();
     },

@@ -1,8 +1,18 @@
+import type { CallContext } from '../domain/call-context.ts';
 import type { Clock } from '../domain/clock.ts';
 import { deadlineExceeded } from '../domain/errors.ts';
 
 /** Tells when the caller of one call went away. Calls back once, at once when that has happened already. */
 export type OnGone = (listener: (reason: Error) => void) => () => void;
+
+/** For work that nobody waits for in person. */
+export const nobodyLeaves: OnGone = () => () => undefined;
+
+export interface Limits {
+  clock: Clock;
+  seconds: number;
+  onGone: OnGone;
+}
 
 /**
  * Runs `work` for at most `seconds`. When time is up, or the caller goes away, the signal aborts and the promise rejects
@@ -10,45 +20,73 @@ export type OnGone = (listener: (reason: Error) => void) => () => void;
  * dropped.
  */
 export function withinDeadline<T>(
-  clock: Clock,
-  seconds: number,
-  onGone: OnGone,
-  work: (signal: AbortSignal) => Promise<T>,
+  limits: Limits,
+  requestId: string,
+  work: (context: CallContext) => Promise<T>,
 ): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const controller = new AbortController();
-    let running = true;
-    const stop = (): void => {
-      running = false;
-      cancel();
-      forget();
-    };
-    const giveUp = (reason: Error): void => {
-      if (!running) return;
-      stop();
-      reject(reason);
-      controller.abort(reason);
-    };
-    const cancel = clock.schedule(seconds * 1000, () =>
-      giveUp(deadlineExceeded(`the call took longer than ${seconds} seconds; try again`)),
+  const run = new LimitedRun<T>(limits, requestId);
+  run.start(work);
+  return run.result;
+}
+
+class LimitedRun<T> implements CallContext {
+  readonly requestId: string;
+  readonly result: Promise<T>;
+  readonly #settle: PromiseWithResolvers<T>;
+  readonly #cancel: () => void;
+  readonly #forget: () => void;
+  #controller: AbortController | null = null;
+  #reason: Error | null = null;
+  #running = true;
+
+  constructor({ clock, seconds, onGone }: Limits, requestId: string) {
+    this.requestId = requestId;
+    this.#settle = Promise.withResolvers<T>();
+    this.result = this.#settle.promise;
+    this.#cancel = clock.schedule(seconds * 1000, () =>
+      this.#giveUp(deadlineExceeded(`the call took longer than ${seconds} seconds; try again`)),
     );
-    let forget = (): void => undefined;
-    forget = onGone(giveUp);
-    if (!running) {
-      forget();
+    this.#forget = onGone((reason) => this.#giveUp(reason));
+  }
+
+  /** Made when somebody asks for it: most calls never do, and it is the costliest object of a request. */
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.#reason !== null) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  start(work: (context: CallContext) => Promise<T>): void {
+    if (!this.#running) {
+      this.#forget();
       return;
     }
-    work(controller.signal).then(
+    work(this).then(
       (value) => {
-        if (running) stop();
-        resolve(value);
+        if (this.#stop()) this.#forget();
+        this.#settle.resolve(value);
       },
       (error: unknown) => {
-        if (running) stop();
-        reject(
-          error instanceof Error ? error : new Error('work rejected with something that is no error', { cause: error }),
-        );
+        if (this.#stop()) this.#forget();
+        this.#settle.reject(error);
       },
     );
-  });
+  }
+
+  // A listener may be called before it is known how to forget it; `start` does that then.
+  #giveUp(reason: Error): void {
+    if (!this.#stop()) return;
+    this.#reason = reason;
+    this.#settle.reject(reason);
+    this.#controller?.abort(reason);
+  }
+
+  #stop(): boolean {
+    if (!this.#running) return false;
+    this.#running = false;
+    this.#cancel();
+    return true;
+  }
 }

@@ -40,6 +40,10 @@ const LOGGABLE = {
   problems: (value) => (Array.isArray(value) ? value.filter(isShortText) : undefined),
 } as const satisfies Record<string, Check>;
 
+type Field = keyof typeof LOGGABLE;
+// A list is walked faster than an object, and this runs with every request.
+const CHECKS = Object.entries(LOGGABLE) as readonly (readonly [Field, Check])[];
+
 export type LogFields = { readonly [Field in keyof typeof LOGGABLE]?: unknown };
 type Write = (fields: LogFields, message: string) => void;
 
@@ -70,15 +74,15 @@ export function makeLogger(options: { level: LogLevel | 'silent'; destination?: 
 
 function loggable(fields: LogFields): Record<string, unknown> {
   const passed: Record<string, unknown> = {};
-  for (const [field, value] of Object.entries(fields)) {
-    if (value === undefined || value === null || !isLoggable(field)) continue;
-    const checked = LOGGABLE[field](value);
+  for (const [field, check] of CHECKS) {
+    if (!Object.hasOwn(fields, field)) continue;
+    const value = fields[field];
+    if (value === undefined || value === null) continue;
+    const checked = check(value);
     if (checked !== undefined) passed[field] = checked;
   }
   return passed;
 }
-
-const isLoggable = (field: string): field is keyof typeof LOGGABLE => Object.hasOwn(LOGGABLE, field);
 
 export interface LoggedError {
   type: string;

@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CallContext } from '../../src/domain/call-context.ts';
+import type { Clock } from '../../src/domain/clock.ts';
 import { BrokerError } from '../../src/domain/errors.ts';
 import { CALLS } from '../../src/transport/calls.ts';
-import { withinDeadline } from '../../src/transport/deadline.ts';
+import { nobodyLeaves, type OnGone, withinDeadline } from '../../src/transport/deadline.ts';
 import { CallerGone } from '../../src/transport/errors.ts';
 import { CALL_CASES, caseOf } from '../support/call-cases.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -112,11 +114,11 @@ it('a body that trickles in over HTTP/2 is cut off', async () => {
 });
 
 describe('a deadline', () => {
-  const stays = () => () => undefined;
+  const limits = (clock: Clock, onGone: OnGone = nobodyLeaves) => ({ clock, seconds: 1, onGone });
 
   it('passes on what came in time, and calls off its timer', async () => {
     const clock = new FakeClock();
-    expect(await withinDeadline(clock, 1, stays, async () => 'done')).toBe('done');
+    expect(await withinDeadline(limits(clock), 'r', async () => 'done')).toBe('done');
     clock.advance(2);
   });
 
@@ -126,7 +128,7 @@ describe('a deadline', () => {
     const late = new Promise<never>((_resolve, reject) => {
       fail = reject;
     });
-    const result = withinDeadline(clock, 1, stays, () => late);
+    const result = withinDeadline(limits(clock), 'r', () => late);
     clock.advance(1);
     await expect(result).rejects.toMatchObject({ code: 'deadline_exceeded' });
     fail(new Error('too late to matter'));
@@ -140,11 +142,23 @@ describe('a deadline', () => {
       listener(new CallerGone());
       return () => undefined;
     };
-    const result = withinDeadline(new FakeClock(), 1, gone, async () => {
+    const result = withinDeadline(limits(new FakeClock(), gone), 'r', async () => {
       started = true;
     });
     await expect(result).rejects.toBeInstanceOf(CallerGone);
     expect(started).toBe(false);
+  });
+
+  it('has a signal for whoever asks, even when it is too late', async () => {
+    const clock = new FakeClock();
+    const contexts: CallContext[] = [];
+    const result = withinDeadline(limits(clock), 'r', (context) => {
+      contexts.push(context);
+      return new Promise(() => undefined);
+    });
+    clock.advance(1);
+    await expect(result).rejects.toMatchObject({ code: 'deadline_exceeded' });
+    expect(contexts[0]?.signal.reason).toMatchObject({ code: 'deadline_exceeded' });
   });
 
   it('lets go of the caller when the work is done', async () => {
@@ -153,8 +167,8 @@ describe('a deadline', () => {
       held += 1;
       return () => void (held -= 1);
     };
-    await withinDeadline(new FakeClock(), 1, onGone, async () => 1);
-    await withinDeadline(new FakeClock(), 1, onGone, async () => {
+    await withinDeadline(limits(new FakeClock(), onGone), 'r', async () => 1);
+    await withinDeadline(limits(new FakeClock(), onGone), 'r', async () => {
       throw new BrokerError('conflict', 'x');
     }).catch(() => undefined);
     expect(held).toBe(0);

@@ -145,9 +145,8 @@ async function answerCall(
   const carrier = carrierOf(context);
   try {
     const ready = call.read(wireRequest(call, message), bearerToken(context.requestHeader.get('authorization')));
-    const answer = await withinDeadline(deps.clock, call.deadlineSeconds, whenAborted(context.signal), (signal) =>
-      ready(deps.broker, { requestId: carrier.request.id, signal }),
-    );
+    const limits = { clock: deps.clock, seconds: call.deadlineSeconds, onGone: whenAborted(context.signal) };
+    const answer = await withinDeadline(limits, carrier.request.id, (call) => ready(deps.broker, call));
     noteIds(exchangeOf(carrier.request), answer);
     return responseMessage(call, answer);
   } catch (error) {

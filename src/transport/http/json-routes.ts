@@ -19,9 +19,8 @@ export function addJsonRoutes(app: FastifyInstance, deps: Pick<TransportDeps, 'b
       onRequest,
       handler: async (request, reply) => {
         const ready = call.read(wireRequest(call, request), bearerToken(request.headers.authorization));
-        const answer = await withinDeadline(deps.clock, call.deadlineSeconds, whenClosed(reply), (signal) =>
-          ready(deps.broker, { requestId: request.id, signal }),
-        );
+        const limits = { clock: deps.clock, seconds: call.deadlineSeconds, onGone: whenClosed(reply) };
+        const answer = await withinDeadline(limits, request.id, (context) => ready(deps.broker, context));
         noteIds(exchangeOf(request), answer);
         return sendAnswer(reply, answer);
       },

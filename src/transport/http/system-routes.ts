@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { withinDeadline } from '../deadline.ts';
+import { nobodyLeaves, withinDeadline } from '../deadline.ts';
 import type { HttpDeps } from '../deps.ts';
 import { openApiDocument } from '../openapi.ts';
 
@@ -14,8 +14,8 @@ export function addHealth(app: FastifyInstance): void {
 /** Readiness, metrics, the public keys and the description of the JSON routes. None of them is limited in rate. */
 export function addSystemRoutes(app: FastifyInstance, deps: HttpDeps, isDraining: () => boolean): void {
   addHealth(app);
-  app.get('/readyz', { config: QUIET }, async (_request, reply) => {
-    const { status, checks } = isDraining() ? { status: 'draining', checks: {} } : await readiness(deps);
+  app.get('/readyz', { config: QUIET }, async (request, reply) => {
+    const { status, checks } = isDraining() ? { status: 'draining', checks: {} } : await readiness(deps, request.id);
     return reply.code(status === 'ready' ? 200 : 503).send({ status, checks });
   });
   app.get('/metrics', { config: QUIET }, async (_request, reply) => {
@@ -29,10 +29,13 @@ export function addSystemRoutes(app: FastifyInstance, deps: HttpDeps, isDraining
   );
 }
 
-async function readiness(deps: HttpDeps): Promise<{ status: string; checks: Readonly<Record<string, string>> }> {
+async function readiness(
+  deps: HttpDeps,
+  requestId: string,
+): Promise<{ status: string; checks: Readonly<Record<string, string>> }> {
   try {
-    const nobodyLeaves = () => () => undefined;
-    const checks = await withinDeadline(deps.clock, READINESS_SECONDS, nobodyLeaves, () => deps.readiness());
+    const limits = { clock: deps.clock, seconds: READINESS_SECONDS, onGone: nobodyLeaves };
+    const checks = await withinDeadline(limits, requestId, () => deps.readiness());
     const ready = Object.values(checks).every((check) => check === 'ok');
     return { status: ready ? 'ready' : 'not_ready', checks };
   } catch (error) {
