@@ -19,7 +19,7 @@ export type ReadyCall = (broker: Broker, context: CallContext) => Promise<Answer
 /** One call of BrokerService, described once for every transport. */
 export interface Call {
   readonly name: string;
-  readonly method: DescMethodUnary<DescMessage, DescMessage>;
+  readonly method: DescMethodUnary;
   /** Path of the JSON route, with `{field}` where a field of the request stands in it. */
   readonly path: string;
   readonly pathField: string | null;
@@ -38,7 +38,7 @@ export interface Call {
 }
 
 interface Description<Fields extends z.ZodObject, Request, Response> {
-  method: DescMethodUnary<DescMessage, DescMessage>;
+  method: DescMethodUnary;
   path: string;
   summary: string;
   /** Leave out for calls that no session token opens. */

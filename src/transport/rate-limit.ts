@@ -53,7 +53,7 @@ export async function makeRateLimit(app: FastifyInstance, windows: RateWindows):
     incr(key: string, done: (error: Error | null, result?: { current: number; ttl: number }) => void): void {
       done(null, windows.hit(key));
     }
-    child(): Store {
+    child(): this {
       return this;
     }
   }

@@ -12,7 +12,7 @@ const MAX_PARAMS_DEPTH = 16;
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:@/-]*$/;
 const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
-// eslint-disable-next-line no-control-regex -- these are what must not get in
+ 
 const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/;
 
 /** proto3 cannot tell an empty string from none, so neither does JSON here; null is what protobuf's JSON mapping takes for none. */

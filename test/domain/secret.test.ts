@@ -3,8 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { unavailable } from '../../src/domain/errors.ts';
 import { Secret } from '../../src/domain/secret.ts';
 
-/* eslint-disable @typescript-eslint/restrict-template-expressions, @typescript-eslint/restrict-plus-operands,
-   @typescript-eslint/no-misused-spread -- what the linter forbids must not leak either */
+/* eslint-disable @typescript-eslint/restrict-template-expressions, @typescript-eslint/restrict-plus-operands -- what the linter forbids must not leak either */
 
 const CANARY = 'ghs_canary_9f8e7d6c';
 

@@ -45,7 +45,7 @@ export interface Asb {
   raw: RawClient;
   /** One client for each transport, JSON first. */
   clients: readonly [TransportClient, ...TransportClient[]];
-  attestation(claims?: Record<string, unknown>): Promise<{ kind: string; token: string }>;
+  attestation: (claims?: Record<string, unknown>) => Promise<{ kind: string; token: string }>;
   /** A call over JSON. */
   call(method: MethodName, request: JsonValue, options?: CallOptions): Promise<CallResult>;
   openSession(changes?: Record<string, JsonValue>): Promise<SessionAnswer>;

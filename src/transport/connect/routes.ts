@@ -104,9 +104,7 @@ function carrierOf(context: HandlerContext): Carrier {
 /** Runs before a body is read: the rate limit, and the watch over errors that Connect throws without us. */
 async function admitCall(context: HandlerContext, limit: RateLimit): Promise<void> {
   const carrier = carrierOf(context);
-  context.signal.addEventListener('abort', () => {
-    if (ConnectError[Symbol.hasInstance](context.signal.reason)) noteForeignError(carrier, context.signal.reason);
-  });
+  context.signal.addEventListener('abort', () => noteForeignError(carrier, context.signal.reason));
   try {
     await limit(carrier.request);
   } catch (error) {

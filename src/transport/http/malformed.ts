@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { ERROR_TABLE, errorBody } from '../errors.ts';
-import { BrokerError, deadlineExceeded, invalidRequest } from '../../domain/errors.ts';
+import type { BrokerError} from '../../domain/errors.ts';
+import { deadlineExceeded, invalidRequest } from '../../domain/errors.ts';
 
 /** Answers bytes that are no HTTP request, in the shape of every other error, and closes the connection. */
 export function answerMalformed(error: Error, socket: Socket, requestId: string): void {
