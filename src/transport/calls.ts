@@ -1,4 +1,4 @@
-import type { DescMessage, DescMethodUnary } from '@bufbuild/protobuf';
+import type { DescMethodUnary } from '@bufbuild/protobuf';
 import type { z } from 'zod';
 import type { Broker } from '../broker/broker.ts';
 import type { UseCase } from '../broker/use-case.ts';
@@ -45,8 +45,8 @@ interface Description<Fields extends z.ZodObject, Request, Response> {
   token?: 'header' | ((fields: z.output<Fields>) => string | null);
   deadlineSeconds?: number;
   request: Fields;
-  decode(fields: z.output<Fields>, token: string | null): Request;
-  useCase(broker: Broker): UseCase<Request, Response>;
+  decode: (fields: z.output<Fields>, token: string | null) => Request;
+  useCase: (broker: Broker) => UseCase<Request, Response>;
 }
 
 // Longer than any store or key server takes when it is well, shorter than a client's own patience.

@@ -121,7 +121,9 @@ function loggedError(error: unknown): LoggedError {
 
 // The message comes first in a stack and may have lines of its own, even ones that look like frames.
 function framesOf(error: Error): string[] {
-  const stack = String(error.stack ?? '');
+  const stack: unknown = error.stack;
+  // Anybody may have put something else there.
+  if (typeof stack !== 'string') return [];
   const messageAt = error.message === '' ? -1 : stack.indexOf(error.message);
   const frames = messageAt === -1 ? stack : stack.slice(messageAt + error.message.length);
   return frames

@@ -78,7 +78,7 @@ function success(call: Call): Json {
 }
 
 const pathSchema = (call: Call): Json => {
-  const { shape } = call.request;
+  const shape: Readonly<Record<string, z.ZodType>> = call.request.shape;
   const field = call.pathField === null ? undefined : shape[call.pathField];
   return field === undefined
     ? { type: 'string' }
@@ -86,7 +86,7 @@ const pathSchema = (call: Call): Json => {
 };
 
 function schemasOf(call: Call): [string, Json][] {
-  const fields = Object.entries(call.request.shape).filter(([field]) => field !== call.pathField);
+  const fields = Object.entries<z.ZodType>(call.request.shape).filter(([field]) => field !== call.pathField);
   const body = z.strictObject(Object.fromEntries(fields));
   const request: [string, Json] = [`${call.name}Request`, inlined(z.toJSONSchema(body, { io: 'input' }))];
   return call.response === null ? [request] : [request, [`${call.name}Response`, inlined(z.toJSONSchema(call.response))]];

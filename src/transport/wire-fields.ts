@@ -12,7 +12,7 @@ const MAX_PARAMS_DEPTH = 16;
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:@/-]*$/;
 const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
- 
+
 const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/;
 
 /** proto3 cannot tell an empty string from none, so neither does JSON here; null is what protobuf's JSON mapping takes for none. */
@@ -37,6 +37,15 @@ export const name = requiredText(MAX_NAME).regex(
   'must start with a letter or digit, and hold only letters, digits and . _ : @ / -',
 );
 
+/** Something that may be left out: an empty string then. */
+const orNothing = (field: z.ZodString) =>
+  z
+    .union([z.literal(''), field])
+    .nullish()
+    .transform(orEmpty);
+
+export const optionalName = orNothing(name);
+
 /** A name that becomes an id of the domain, now that it has been checked. */
 export const idOf = <Id extends string>() => name.transform((value) => value as Id);
 
@@ -52,6 +61,8 @@ export const optionalToken = z
   .transform((value) => (value === '' ? null : (value ?? null)));
 
 export const reference = requiredText(MAX_REFERENCE).regex(VISIBLE_ASCII, 'must hold only visible ASCII characters');
+
+export const optionalReference = orNothing(reference);
 
 /** Free text that may be left out. */
 export const text = z
@@ -77,16 +88,13 @@ const TTL_MISTAKE = `must be a whole number from 0 to ${MAX_TTL_SECONDS}`;
 
 /** Whole seconds up to a day, as a number or, as protobuf writes an int64, in digits; null for none or nought. */
 export const ttlSeconds = z
-  .union(
-    [
-      z.int(TTL_MISTAKE).min(0, TTL_MISTAKE).max(MAX_TTL_SECONDS, TTL_MISTAKE),
-      z
-        .string()
-        .regex(/^[0-9]{0,5}$/, TTL_MISTAKE)
-        .refine((digits) => Number(digits) <= MAX_TTL_SECONDS, TTL_MISTAKE),
-    ],
-    { error: TTL_MISTAKE },
-  )
+  .union([
+    z.int(TTL_MISTAKE).min(0, TTL_MISTAKE).max(MAX_TTL_SECONDS, TTL_MISTAKE),
+    z
+      .string(TTL_MISTAKE)
+      .regex(/^[0-9]{0,5}$/, TTL_MISTAKE)
+      .refine((digits) => Number(digits) <= MAX_TTL_SECONDS, TTL_MISTAKE),
+  ])
   .nullish()
   .transform((value) => Number(value ?? 0) || null);
 
@@ -106,12 +114,11 @@ export const selectors = z
   .transform((value) => value ?? {});
 
 function isShallow(root: unknown): boolean {
-  let level: unknown[] = [root];
+  const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+  let level: object[] = isObject(root) ? [root] : [];
   for (let depth = 0; level.length > 0; depth += 1) {
     if (depth >= MAX_PARAMS_DEPTH) return false;
-    level = level.flatMap((value) =>
-      typeof value === 'object' && value !== null ? Object.values(value).filter((child) => typeof child === 'object') : [],
-    );
+    level = level.flatMap((value) => Object.values(value).filter(isObject));
   }
   return true;
 }
@@ -135,7 +142,9 @@ export function describeMistakes(error: z.ZodError): string {
   return mistakes.slice(0, MAX_MISTAKES).join('; ') + (unlisted > 0 ? `; and ${unlisted} more` : '');
 }
 
-// A map's key carries its own mistake one level down; zod's words for it would be its own.
+// A map's key carries its own mistake one level down, and so does the last way of several to write a field.
 function mistakeOf(issue: z.core.$ZodIssue): string {
-  return issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? 'is not a valid name') : issue.message;
+  if (issue.code === 'invalid_key') return issue.issues[0]?.message ?? 'is not a valid name';
+  if (issue.code === 'invalid_union') return issue.errors.at(-1)?.[0]?.message ?? issue.message;
+  return issue.message;
 }

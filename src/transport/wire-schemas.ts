@@ -6,6 +6,8 @@ import {
   idOf,
   name,
   oneOf,
+  optionalName,
+  optionalReference,
   optionalToken,
   params,
   reference,
@@ -57,9 +59,10 @@ export const registerBrowserRelayRequest = z.strictObject({
 export const unwrapArtifactRequest = z.strictObject({
   session_token: optionalToken,
   artifact_id: idOf<ArtifactId>(),
-  key_id: name,
-  origin: reference,
-  tab_id: name,
+  // Only what a browser relay opens has these.
+  key_id: optionalName,
+  origin: optionalReference,
+  tab_id: optionalName,
 });
 
 // The answers. They are made by us, so these schemas serve types and documentation, not checks at run time.

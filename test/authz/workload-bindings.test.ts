@@ -16,7 +16,7 @@ const authorizer = makeSessionAuthorizer({
       tenantId: 't_other' as TenantId,
       identityType: 'k8s_sa',
       issuer: 'https://other.example',
-      agents: ['robot'],
+      agents: ['robot' as AgentId],
     },
   ],
   tools: makeToolRegistry([

@@ -275,7 +275,7 @@ const TOKENS: readonly Attack[] = [
     name: 'relay: without a token',
     attempt: async () => ({
       method: 'registerBrowserRelay',
-      request: { key_id: 'k', origin: 'https://a.example', tab_id: '1' },
+      request: { key_id: 'k', public_key: 'p', origin: 'https://a.example', tab_id: '1' },
     }),
     code: 'unauthorized',
   },

@@ -143,12 +143,12 @@ export function jsonClient(url: string, ca?: string): TransportClient {
     async call(method, request, options = {}) {
       const [template, field] = JSON_ROUTES[method];
       const body = z.record(z.string(), z.json()).parse(request);
-      const id = field === undefined ? '' : String(body[field]);
-      if (field !== undefined) delete body[field];
+      const id = z.string().parse(field === undefined ? '' : body[field]);
+      const rest = Object.fromEntries(Object.entries(body).filter(([name]) => name !== field));
       const answer = await raw.send({
         path: template.replace('{}', encodeURIComponent(id)),
         headers: { 'content-type': 'application/json', ...authorization(options) },
-        body: JSON.stringify(body),
+        body: JSON.stringify(rest),
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       });
       const headers = rawHeaders(answer.headers);
@@ -161,7 +161,7 @@ export function jsonClient(url: string, ca?: string): TransportClient {
         ok: true,
         body: canonical(
           methodOf(method),
-          method === 'executeGitHubProxy' ? proxyJson(answer) : JSON.parse(answer.body.toString()),
+          method === 'executeGitHubProxy' ? proxyJson(answer) : z.json().parse(JSON.parse(answer.body.toString())),
         ),
         headers,
       };

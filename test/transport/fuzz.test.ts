@@ -68,7 +68,10 @@ it('no bytes make a fault of ours', async () => {
     fc.asyncProperty(
       fc.constantFrom(...jsonPaths, ...rpcPaths),
       types,
-      fc.oneof(fc.uint8Array({ maxLength: 200 }).map(Buffer.from), framed),
+      fc.oneof(
+        fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
+        framed,
+      ),
       fc.constantFrom('identity', 'gzip', 'br', 'zstd'),
       async (path, type, body, encoding) => {
         sane(

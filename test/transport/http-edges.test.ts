@@ -2,6 +2,7 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { CALL_CASES, caseOf } from '../support/call-cases.ts';
 import { type Listeners, startListeners } from '../support/listeners.ts';
 import { type RawAnswer, RawClient, type RawRequest } from '../support/transports.ts';
@@ -27,7 +28,8 @@ const RPC = '/asb.v1.BrokerService/CreateSession';
 const MIB = 1024 * 1024;
 const { session_id: _id, ...revokeSession } = caseOf('revokeSession').request;
 
-const parsed = (answer: RawAnswer): Record<string, unknown> => JSON.parse(answer.body.toString());
+const parsed = (answer: RawAnswer): Record<string, unknown> =>
+  z.record(z.string(), z.unknown()).parse(JSON.parse(answer.body.toString()));
 
 interface Attempt {
   name: string;
@@ -415,6 +417,17 @@ it('an id may stand in path and body when they agree, and be percent-encoded', a
   const body = { ...revokeSession, session_id: 'sess_1' };
   const answer = await raw.postJson('/v1/sessions/sess%5F1%3Arevoke', body);
   expect(answer.status).toBe(200);
+});
+
+it('an artifact may be opened without a browser, and what it names must still be sound', async () => {
+  const path = '/v1/artifacts/art_1:unwrap';
+  expect((await raw.postJson(path, { session_token: 't' })).status).toBe(200);
+  expect(listeners.broker.received[0]?.request).toMatchObject({ keyId: '', origin: '', tabId: '' });
+  const answer = await raw.postJson(path, { session_token: 't', key_id: 'a b', origin: 'x\ny', tab_id: 7 });
+  expect(answer.status).toBe(400);
+  expect(parsed(answer).error).toMatch(
+    /^key_id: must start .*; origin: must hold only visible ASCII characters; tab_id: must be a string$/,
+  );
 });
 
 it('null is none', async () => {

@@ -101,7 +101,7 @@ describe.each(CALL_CASES)('$call', ({ call, request, answer, bearer }) => {
   });
 
   it('answers what the document says', async () => {
-    const path = (described?.path ?? '').replace(/\{\w+\}/, String(id));
+    const path = (described?.path ?? '').replace(/\{\w+\}/, z.string().parse(id ?? ''));
     const headers: Record<string, string> = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
     const good = await raw.postJson(path, body, headers);
     expect(good.status).toBe(200);

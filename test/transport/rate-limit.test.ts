@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { request as httpRequest } from 'node:http';
+import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { afterEach, expect, it } from 'vitest';
 import { RateWindows } from '../../src/transport/rate-limit.ts';
 import { caseOf } from '../support/call-cases.ts';
@@ -76,7 +76,7 @@ it.each(['/v1/sessions', '/asb.v1.BrokerService/CreateSession'])('answers before
   });
   sent.on('error', () => undefined);
   sent.write('{');
-  const [response] = await once(sent, 'response');
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
   expect(response.statusCode).toBe(429);
   sent.destroy();
 });

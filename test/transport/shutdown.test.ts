@@ -31,14 +31,14 @@ function opened<T extends { close(): void }>(client: T): T {
 }
 
 /** Holds the next call in the broker until told. */
-function hold(): { reached: Promise<void>; release(): void } {
-  const { promise: released, resolve: release } = Promise.withResolvers<void>();
-  const { promise: reached, resolve: reach } = Promise.withResolvers<void>();
+function hold(): { reached: Promise<undefined>; release: () => void } {
+  const { promise: released, resolve: release } = Promise.withResolvers<undefined>();
+  const { promise: reached, resolve: reach } = Promise.withResolvers<undefined>();
   listeners.broker.before(() => {
-    reach();
+    reach(undefined);
     return released;
   });
-  return { reached, release };
+  return { reached, release: () => release(undefined) };
 }
 
 const port = (url: string): number => Number(new URL(url).port);

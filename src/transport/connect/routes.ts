@@ -75,7 +75,7 @@ function admit(request: FastifyRequest): Error | undefined {
   exchange.transport = transport;
   dropLongTimeout(request.raw.headers);
   // Connect makes a URL of it and never answers when that fails.
-  if (!URL.canParse(`http://${request.headers[':authority'] ?? request.headers.host ?? ''}`)) {
+  if (!URL.canParse(`http://${String(request.headers[':authority'] ?? request.headers.host ?? '')}`)) {
     return invalidRequest('host: is not a valid host');
   }
   return undefined;

@@ -39,7 +39,7 @@ function wireRequest(call: Call, request: FastifyRequest): unknown {
   const body = request.body ?? (request.body === null ? null : {});
   if (call.pathField === null || typeof body !== 'object' || body === null || Array.isArray(body)) return body;
   const id = pathId(request.params, call.pathField);
-  const inBody = Object.hasOwn(body, call.pathField) ? Reflect.get(body, call.pathField) : id;
+  const inBody: unknown = Object.hasOwn(body, call.pathField) ? Reflect.get(body, call.pathField) : id;
   if (inBody !== id && inBody !== '' && inBody !== null) {
     throw invalidRequest(`${call.pathField}: differs from the one in the path; leave it out of the body`);
   }

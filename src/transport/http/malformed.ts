@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { ERROR_TABLE, errorBody } from '../errors.ts';
-import type { BrokerError} from '../../domain/errors.ts';
+import type { BrokerError } from '../../domain/errors.ts';
 import { deadlineExceeded, invalidRequest } from '../../domain/errors.ts';
 
 /** Answers bytes that are no HTTP request, in the shape of every other error, and closes the connection. */

@@ -50,6 +50,7 @@ export async function makeGrpcServer(deps: TransportDeps): Promise<Server> {
 
 // Fastify types instances, requests and replies by their server. Our routes use what the servers have in common, and the
 // rest of this folder is written for the plain one.
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller says which of the three it is
 const asPlain = <T extends FastifyInstance | FastifyRequest | FastifyReply>(of: unknown): T => of as T;
 
 function options(deps: TransportDeps) {
