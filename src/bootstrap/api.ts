@@ -5,6 +5,7 @@ import { auditToStdout, openAuditFile } from '../audit/json-lines-audit-log.ts';
 import { makeAttestationVerifier } from '../authn/attestation.ts';
 import { makeK8sAttestation } from '../authn/k8s-attestation.ts';
 import { makeSessionTokens } from '../authn/session-tokens.ts';
+import { rememberVerified } from '../authn/verified-tokens.ts';
 import { makePolicyEngine } from '../authz/policy-engine.ts';
 import { makeToolRegistry } from '../authz/tool-registry.ts';
 import { makeSessionAuthorizer } from '../authz/workload-bindings.ts';
@@ -129,6 +130,7 @@ function brokerDeps(
   const tools = makeToolRegistry(data.tools);
   const grants = makePolicyEngine({ tools, policies: data.policies, revision: revisionOf(data) });
   const ids = makeIdSource({ clock });
+  const tokens = makeSessionTokens({ keys: keys.sessionKeys, issuer: environment.ASB_SESSION_TOKEN_ISSUER, clock });
   return {
     clock,
     ids,
@@ -138,7 +140,7 @@ function brokerDeps(
     attestation: makeAttestationVerifier({
       k8s_sa_jwt: makeK8sAttestation({ issuer, audience: environment.ASB_K8S_AUDIENCE, keys: keys.k8sKeys, clock }),
     }),
-    tokens: makeSessionTokens({ keys: keys.sessionKeys, issuer: environment.ASB_SESSION_TOKEN_ISSUER, clock }),
+    tokens: rememberVerified(tokens, clock),
     sessions: makeSessionAuthorizer({ tenants: data.tenants, bindings: data.bindings, tools }),
     sessionTtlSeconds: SESSION_TTL_SECONDS,
     grants,

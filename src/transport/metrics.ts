@@ -58,13 +58,24 @@ export function makeMetrics(): Metrics {
     labelNames: ['what'],
     registers,
   });
+  // Finding a series by its labels costs more than counting; there are only as many as the labels allow.
+  const ended = new Map<string, { count: Counter.Internal; duration: Histogram.Internal<'transport' | 'call'> }>();
   return {
     requestStarted: () => void (inFlight += 1),
     requestSkipped: () => void (inFlight -= 1),
     requestEnded(transport, call, outcome, seconds) {
       inFlight -= 1;
-      requests.inc({ transport, call, code: outcome });
-      duration.observe({ transport, call }, seconds);
+      const key = `${transport} ${call} ${outcome}`;
+      let series = ended.get(key);
+      if (series === undefined) {
+        series = {
+          count: requests.labels({ transport, call, code: outcome }),
+          duration: duration.labels({ transport, call }),
+        };
+        ended.set(key, series);
+      }
+      series.count.inc();
+      series.duration.observe(seconds);
     },
     observeAuditEvent: (type, code, reason) => auditEvents.inc({ type, code: code ?? '', reason: reason ?? '' }),
     observeCleanup(report) {

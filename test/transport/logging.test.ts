@@ -50,7 +50,7 @@ describe('a request', () => {
     const lines = listeners.logged.map((line): unknown => JSON.parse(line));
     expect(lines).toMatchObject([
       {
-        level: 'info',
+        level: 'debug',
         message: 'request',
         request_id: 'mine-3',
         transport: name.toLowerCase(),

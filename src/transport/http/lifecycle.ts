@@ -124,7 +124,7 @@ function conclude(deps: Pick<TransportDeps, 'metrics' | 'log'>, request: Fastify
       session_id: exchange.sessionId,
       grant_id: exchange.grantId,
       client: exchange.client,
-      error: level === 'info' ? null : failure,
+      error: level === 'error' || level === 'warn' ? failure : null,
     },
     'request',
   );
@@ -140,5 +140,7 @@ function outcomeOf(noted: Outcome, status: number, ended: boolean): Outcome {
 
 function levelOf(outcome: Outcome): LogLevel {
   if (outcome === 'internal') return 'error';
-  return outcome === 'unavailable' || outcome === 'upstream_error' || outcome === 'deadline_exceeded' ? 'warn' : 'info';
+  if (outcome === 'unavailable' || outcome === 'upstream_error' || outcome === 'deadline_exceeded') return 'warn';
+  // What went well is in the metrics and, with its request id, in the audit log.
+  return outcome === 'ok' ? 'debug' : 'info';
 }
