@@ -9,8 +9,9 @@ import type { QueryParams } from './params.ts';
 import { type CallTarget, isRedirect, MAX_REDIRECTS, redirectedTarget, urlOf } from './redirect.ts';
 import { parseRepositoryName, type RepositoryName } from './repository-name.ts';
 import type { TokenSource } from './token-source.ts';
-import { discardBody, readBody, readErrorBody, untilAborted } from './transfer.ts';
+import { readBody, readErrorBody, untilAborted } from './transfer.ts';
 import { errorFromAnswer, errorFromFailure } from './translate-error.ts';
+import { makeUpstream, type Upstream, type UpstreamAnswer, type UpstreamRequest } from './upstream.ts';
 
 export interface GitHubConnectorConfig {
   /** `https://api.github.com`, or `https://HOST/api/v3` of a GitHub Enterprise Server. */
@@ -19,8 +20,8 @@ export interface GitHubConnectorConfig {
   /** Names of operations, each one of `GITHUB_OPERATIONS`. */
   allowedOperations: readonly string[];
   clock: Clock;
-  /** Makes the HTTP calls; Node's own when left out. */
-  fetch?: typeof fetch;
+  /** Makes the HTTP calls; one of the connector's own when left out. */
+  upstream?: Upstream;
 }
 
 /** A checked call and all it takes to make it. */
@@ -44,6 +45,7 @@ const JSON_CONTENT = /^application\/([a-z0-9.+-]+\+)?json\s*(;|$)/i;
  */
 export function makeGitHubConnector(config: GitHubConnectorConfig): ProxyConnector {
   const base = baseOf(config.baseUrl);
+  const upstream = config.upstream ?? makeUpstream();
   const allowed = allowedOperations(config.allowedOperations);
   const { endpoint } = new Octokit({ baseUrl: base, userAgent: 'asb' }).request;
   const headers = {
@@ -83,48 +85,50 @@ export function makeGitHubConnector(config: GitHubConnectorConfig): ProxyConnect
       const repository = repositoryOf(resource);
       const query = operation.parseParams(params, repository);
       const call = { operation, repository, target: targetOf(operation, repository, query) };
-      return { send: (options) => untilAborted(options.signal, () => send(config, headers, call, options)) };
+      return {
+        send: (options) => untilAborted(options.signal, () => send({ ...config, upstream }, headers, call, options)),
+      };
     },
   };
 }
 
 async function send(
-  config: GitHubConnectorConfig,
+  config: GitHubConnectorConfig & { upstream: Upstream },
   headers: Readonly<Record<string, string>>,
   call: GitHubCall,
   options: SendOptions,
 ): Promise<ProxyAnswer> {
   const token = await config.tokens.tokenFor(call.repository);
   const request = { headers: { ...headers, authorization: `Bearer ${token.reveal()}` }, signal: options.signal };
-  const response = await fetchWithinRepository(config.fetch ?? fetch, call, request);
-  if (response.status !== 200) {
-    const { status } = response;
-    const body = await readErrorBody(response, options);
-    throw errorFromAnswer({ status, headers: response.headers, body }, call.operation, config.clock.now());
+  const answer = await getWithinRepository(config.upstream, call, request);
+  if (answer.status !== 200) {
+    const { status } = answer;
+    const body = await readErrorBody(answer.body, options);
+    throw errorFromAnswer({ status, headers: answer.headers, body }, call.operation, config.clock.now());
   }
-  const contentType = response.headers.get('content-type') ?? '';
+  const contentType = answer.headers.get('content-type') ?? '';
   if (!JSON_CONTENT.test(contentType)) {
-    discardBody(response);
+    answer.body.destroy();
     throw upstreamError('GitHub answered with something other than JSON; tell the operator to check the API base URL');
   }
-  return { payload: await readBody(response, options), contentType, nextPage: nextPageNumber(response.headers.get('link')) };
+  return {
+    payload: await readBody(answer.body, options),
+    contentType,
+    nextPage: nextPageNumber(answer.headers.get('link')),
+  };
 }
 
 /** Follows redirects as `redirectedTarget` allows. Answers with whatever is no redirect. */
-async function fetchWithinRepository(
-  doFetch: typeof fetch,
-  call: GitHubCall,
-  request: { headers: Record<string, string>; signal: AbortSignal },
-): Promise<Response> {
+async function getWithinRepository(upstream: Upstream, call: GitHubCall, request: UpstreamRequest): Promise<UpstreamAnswer> {
   let { target } = call;
   for (let redirects = 0; ; redirects++) {
-    const response = await doFetch(urlOf(target), { ...request, redirect: 'manual' }).catch((failure: unknown) => {
+    const answer = await upstream(urlOf(target), request).catch((failure: unknown) => {
       throw errorFromFailure(failure);
     });
-    if (!isRedirect(response.status)) return response;
-    discardBody(response);
+    if (!isRedirect(answer.status)) return answer;
+    answer.body.destroy();
     if (redirects === MAX_REDIRECTS) throw upstreamError(`GitHub redirected more than ${MAX_REDIRECTS} times`);
-    target = redirectedTarget(target, response.headers.get('location'), call.repository);
+    target = redirectedTarget(target, answer.headers.get('location'), call.repository);
   }
 }
 

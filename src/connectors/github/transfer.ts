@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { SendOptions } from '../../domain/connector.ts';
 import { BrokerError, deadlineExceeded } from '../../domain/errors.ts';
 import { errorFromFailure } from './translate-error.ts';
@@ -25,9 +26,9 @@ export async function untilAborted<T>(signal: AbortSignal, work: () => Promise<T
  * Reads a whole body. Each chunk, as decoded, is paid for before it is kept, so what exceeds the budget is cut off on its
  * way. Rejects as `spendBytes` does, or with `upstream_error` when the body breaks off.
  */
-export async function readBody(response: Response, options: SendOptions): Promise<Uint8Array> {
+export async function readBody(body: Readable, options: SendOptions): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
-  const end = await readChunks(response, options, (chunk) => {
+  const end = await readChunks(body, options, (chunk) => {
     chunks.push(chunk);
     return true;
   });
@@ -37,10 +38,10 @@ export async function readBody(response: Response, options: SendOptions): Promis
 }
 
 /** Reads the beginning of an error's body, paid for like any other; what breaks off counts as far as it came. */
-export async function readErrorBody(response: Response, options: SendOptions): Promise<string> {
+export async function readErrorBody(body: Readable, options: SendOptions): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  await readChunks(response, options, (chunk) => {
+  await readChunks(body, options, (chunk) => {
     chunks.push(chunk);
     bytes += chunk.byteLength;
     return bytes < MAX_ERROR_BODY_BYTES;
@@ -48,44 +49,29 @@ export async function readErrorBody(response: Response, options: SendOptions): P
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** Ends the transfer of a body nobody wants. */
-export function discardBody(response: Response): void {
-  response.body?.cancel().catch(() => undefined);
-}
-
 type TransferEnd = { state: 'complete' | 'unwanted' } | { state: 'broken'; failure: unknown };
 
 /** Hands chunks on until the body ends, breaks off, or `keep` answers false. Rejects only as `spendBytes` or the signal do. */
-async function readChunks(
-  response: Response,
-  options: SendOptions,
-  keep: (chunk: Uint8Array) => boolean,
-): Promise<TransferEnd> {
-  const body: ReadableStream<Uint8Array> | null = response.body;
-  if (body === null) return { state: 'complete' };
-  const reader = body.getReader();
-  let end: TransferEnd = { state: 'unwanted' };
+async function readChunks(body: Readable, options: SendOptions, keep: (chunk: Uint8Array) => boolean): Promise<TransferEnd> {
+  const chunks = body[Symbol.asyncIterator]();
   try {
     for (;;) {
-      const chunk = await readChunk(reader);
-      if (!(chunk instanceof Uint8Array)) {
-        end = chunk;
-        return end;
-      }
+      const chunk = await nextChunk(chunks);
+      if (!(chunk instanceof Uint8Array)) return chunk;
       options.signal.throwIfAborted();
       await options.spendBytes(chunk.byteLength);
-      if (!keep(chunk)) return end;
+      if (!keep(chunk)) return { state: 'unwanted' };
     }
   } finally {
-    // More is on its way: this closes the upstream connection, and nobody waits for it.
-    if (end.state === 'unwanted') reader.cancel().catch(() => undefined);
+    // If more is on its way, this closes the upstream connection.
+    body.destroy();
   }
 }
 
-async function readChunk(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array | TransferEnd> {
+async function nextChunk(chunks: AsyncIterator<unknown>): Promise<Uint8Array | TransferEnd> {
   try {
-    const { value } = await reader.read();
-    return value ?? { state: 'complete' };
+    const { value } = await chunks.next();
+    return value instanceof Uint8Array ? value : { state: 'complete' };
   } catch (failure) {
     return { state: 'broken', failure };
   }

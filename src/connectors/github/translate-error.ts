@@ -8,11 +8,12 @@ import {
   upstreamError,
 } from '../../domain/errors.ts';
 import type { GitHubOperation } from './operations.ts';
+import type { AnswerHeaders } from './upstream.ts';
 
 /** An answer that is no success. `body` is what was read of it; it decides, and goes no further. */
 export interface RefusingAnswer {
   status: number;
-  headers: Headers;
+  headers: AnswerHeaders;
   body: string;
 }
 
@@ -76,7 +77,7 @@ function isRateLimit({ status, headers, body }: RefusingAnswer): boolean {
   return headers.get('x-ratelimit-remaining') === '0' || headers.has('retry-after') || SECONDARY_LIMIT.test(body);
 }
 
-function waitSeconds(headers: Headers, now: Date): number {
+function waitSeconds(headers: AnswerHeaders, now: Date): number {
   const wait = retryAfter(headers.get('retry-after'), now) ?? untilReset(headers, now) ?? DEFAULT_WAIT_SECONDS;
   return Math.min(Math.max(Math.ceil(wait), 1), MAX_WAIT_SECONDS);
 }
@@ -90,7 +91,7 @@ function retryAfter(value: string | null, now: Date): number | null {
 }
 
 /** `x-ratelimit-reset` is a time in epoch seconds, and the primary limit's alone. */
-function untilReset(headers: Headers, now: Date): number | null {
+function untilReset(headers: AnswerHeaders, now: Date): number | null {
   const reset = headers.get('x-ratelimit-reset') ?? '';
   if (headers.get('x-ratelimit-remaining') !== '0' || !/^[0-9]+$/.test(reset)) return null;
   return Number(reset) - now.getTime() / 1000;

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { GITHUB_OPERATIONS } from '../../../src/connectors/github/operations.ts';
 import { type GitHubDescription, loadGitHubDescription } from '../../dev/github-description.ts';
-import { connectorFor, unlimited, WIDGETS } from './setup.ts';
+import { connectorFor, recordingUpstream, unlimited, WIDGETS } from './setup.ts';
 
 const ALL_PARAMS: Readonly<Record<string, Record<string, unknown>>> = {
   pull_request_metadata: { pull_number: 7 },
@@ -26,11 +26,7 @@ beforeAll(() => {
 describe('each request the connector can make is one that GitHub describes', () => {
   it.each([...GITHUB_OPERATIONS.values()])('$name', async ({ name, route }) => {
     const sent: URL[] = [];
-    const recording: typeof fetch = (url) => {
-      sent.push(new URL(new Request(url).url));
-      return Promise.resolve(Response.json({}));
-    };
-    const connector = connectorFor('https://api.github.com', { fetch: recording });
+    const connector = connectorFor('https://api.github.com', { upstream: recordingUpstream(sent) });
     const params = ALL_PARAMS[name] ?? {};
     await connector.prepare({ resource: WIDGETS, operation: name, params }).send(unlimited());
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import type { Upstream } from '../../../src/connectors/github/upstream.ts';
 import { compressed, cutOff, hang, huge, json, raw, stall } from '../../../dev/github/answers.ts';
 import { BIG_PULL, BIG_PULL_FILES } from '../../../dev/github/fixtures.ts';
 import { startGitHubStandIn } from '../../../dev/github/server.ts';
@@ -206,12 +207,12 @@ describe('failures of the connection', () => {
     expect(String(error.cause)).toContain('ECONNREFUSED');
   });
 
-  it('a fetch that quotes the request in its error leaks nothing', async () => {
-    const quoting: typeof fetch = (_url, init) =>
+  it('an upstream that quotes the request in its error leaks nothing', async () => {
+    const quoting: Upstream = (_url, request) =>
       Promise.reject(
-        Object.assign(new TypeError(`bad header ${JSON.stringify(init?.headers)}`), { code: CANARY, request: init }),
+        Object.assign(new TypeError(`bad header ${JSON.stringify(request.headers)}`), { code: CANARY, request }),
       );
-    const connector = connectorFor(world().standIn.url, { fetch: quoting });
+    const connector = connectorFor(world().standIn.url, { upstream: quoting });
     const call = connector.prepare({ resource: WIDGETS, operation: 'repository_metadata', params: {} });
     expect((await refusalOf(() => call.send(unlimited()))).code).toBe('upstream_error');
   });

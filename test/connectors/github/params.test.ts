@@ -2,22 +2,18 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BrokerError } from '../../../src/domain/errors.ts';
 import { parseResourceRef } from '../../../src/domain/resource.ts';
-import { connectorFor, refusalOf, unlimited, WIDGETS } from './setup.ts';
+import { connectorFor, recordingUpstream, refusalOf, unlimited, WIDGETS } from './setup.ts';
 
 const BASE = 'https://ghe.example/api/v3';
-const seen: string[] = [];
-const recordingFetch: typeof fetch = (url) => {
-  seen.push(new Request(url).url);
-  return Promise.resolve(new Response('{}', { headers: { 'content-type': 'application/json' } }));
-};
-const connector = connectorFor(BASE, { fetch: recordingFetch });
+const seen: URL[] = [];
+const connector = connectorFor(BASE, { upstream: recordingUpstream(seen) });
 
 const prepare = (operation: string, params: Readonly<Record<string, unknown>>) =>
   connector.prepare({ resource: WIDGETS, operation, params });
 
 async function urlSent(operation: string, params: Record<string, unknown>): Promise<string> {
   await prepare(operation, params).send(unlimited());
-  return seen.at(-1) ?? '';
+  return seen.at(-1)?.href ?? '';
 }
 
 describe('what is sent', () => {

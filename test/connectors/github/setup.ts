@@ -1,9 +1,11 @@
+import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach } from 'vitest';
 import { type GitHubStandIn, startGitHubStandIn } from '../../../dev/github/server.ts';
 import { type GitHubConnectorConfig, makeGitHubConnector } from '../../../src/connectors/github/github-connector.ts';
 import { GITHUB_OPERATIONS } from '../../../src/connectors/github/operations.ts';
 import { staticTokenSource } from '../../../src/connectors/github/token-source.ts';
+import { AnswerHeaders, type Upstream } from '../../../src/connectors/github/upstream.ts';
 import type { ProxyAnswer, ProxyConnector, SendOptions } from '../../../src/domain/connector.ts';
 import { BrokerError } from '../../../src/domain/errors.ts';
 import { parseResourceRef } from '../../../src/domain/resource.ts';
@@ -23,6 +25,15 @@ export function connectorFor(baseUrl: string, overrides: Partial<GitHubConnector
     clock: new FakeClock(),
     ...overrides,
   });
+}
+
+/** An upstream that notes where it was sent and answers with an empty object. */
+export function recordingUpstream(sent: URL[]): Upstream {
+  return (url) => {
+    sent.push(new URL(url));
+    const headers = new AnswerHeaders({ 'content-type': 'application/json' });
+    return Promise.resolve({ status: 200, headers, body: Readable.from([Buffer.from('{}')]) });
+  };
 }
 
 /** Options that set no limit and note what was spent. */
