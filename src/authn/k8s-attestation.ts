@@ -90,12 +90,11 @@ async function verifyToken(rules: Rules, token: string, now: Date): Promise<JWTP
 
 /** The key that the token names, or every key of its algorithm: the `kid` is only a hint until the signature is checked. */
 function candidateKeys({ keys }: Rules, token: string): readonly VerificationKey[] {
+  // With one key there is nothing to choose, and the header is read once instead of twice.
+  if (keys.length === 1) return keys;
   const { alg, kid } = readHeader(token);
   const ofAlgorithm = keys.filter((key) => key.alg === alg);
-  if (ofAlgorithm.length === 0) {
-    const accepted = [...new Set(keys.map((key) => key.alg))].sort();
-    throw unauthorized(`attestation: token must be signed with ${accepted.join(' or ')}`);
-  }
+  if (ofAlgorithm.length === 0) throw wrongAlgorithm(keys);
   const named = ofAlgorithm.filter((key) => key.kid === kid);
   return named.length > 0 ? named : ofAlgorithm;
 }
@@ -109,8 +108,9 @@ function readHeader(token: string): { alg?: unknown; kid?: unknown } {
 }
 
 /** What the caller is told. Only a token whose signature is good gets as far as its claims. */
-function refusal({ issuer, audience }: Rules, error: unknown): unknown {
+function refusal({ issuer, audience, keys }: Rules, error: unknown): unknown {
   const cause = loggableCause(error);
+  if (error instanceof errors.JOSEAlgNotAllowed) return wrongAlgorithm(keys, cause);
   if (error instanceof errors.JWTExpired) {
     return unauthorized('attestation: token has expired; read the projected token again', { cause });
   }
@@ -127,6 +127,11 @@ function claimAdvice({ claim, reason }: errors.JWTClaimValidationFailed, issuer:
   if (claim === 'exp' && reason === 'missing')
     return 'token never expires; use a projected service account token, which does';
   return `token's ${claim} claim is missing or malformed`;
+}
+
+function wrongAlgorithm(keys: readonly VerificationKey[], cause?: unknown) {
+  const accepted = [...new Set(keys.map((key) => key.alg))].sort();
+  return unauthorized(`attestation: token must be signed with ${accepted.join(' or ')}`, { cause });
 }
 
 const NOT_YET_VALID = 'token is not valid yet; check the clocks of both machines';

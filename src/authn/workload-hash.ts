@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 import type { WorkloadHash } from '../domain/ids.ts';
 import type { WorkloadIdentity } from '../domain/workload.ts';
@@ -18,5 +18,5 @@ export function workloadHash(identity: WorkloadIdentity): WorkloadHash {
     attributes: identity.attributes,
   });
   if (canonical === undefined) throw new Error('a workload identity has no canonical form');
-  return createHash('sha256').update(canonical).digest('hex') as WorkloadHash;
+  return hash('sha256', canonical) as WorkloadHash;
 }

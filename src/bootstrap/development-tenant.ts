@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { TenantId } from '../domain/ids.ts';
 import type { Policy } from '../domain/policy.ts';
 import type { Tool } from '../domain/tool.ts';
@@ -52,5 +52,5 @@ export function revisionOf(data: AuthorizationData): string {
     ...data,
     policies: data.policies.map((policy) => ({ ...policy, condition: policy.condition?.source ?? null })),
   };
-  return createHash('sha256').update(JSON.stringify(plain)).digest('hex');
+  return hash('sha256', JSON.stringify(plain));
 }

@@ -1,4 +1,4 @@
-import { createHash, randomFillSync, randomInt } from 'node:crypto';
+import { hash, randomFillSync, randomInt } from 'node:crypto';
 import { v7 } from 'uuid';
 import type { Clock } from '../domain/clock.ts';
 import type { ArtifactId, EventId, GrantId, HandleHash, ProxyHandle, SessionId } from '../domain/ids.ts';
@@ -24,7 +24,7 @@ export function makeIdSource({ clock }: { clock: Clock }): IdSource {
     tokenId: uuid,
     slotId: uuid,
     proxyHandle: () => `ph_${random(HANDLE_BYTES).toString('base64url')}` as ProxyHandle,
-    hashHandle: (handle) => createHash('sha256').update(handle).digest('hex') as HandleHash,
+    hashHandle: (handle) => hash('sha256', handle) as HandleHash,
   };
 }
 

@@ -70,8 +70,8 @@ async function readChunks(body: Readable, options: SendOptions, keep: (chunk: Ui
 
 async function nextChunk(chunks: AsyncIterator<unknown>): Promise<Uint8Array | TransferEnd> {
   try {
-    const { value } = await chunks.next();
-    return value instanceof Uint8Array ? value : { state: 'complete' };
+    const next = await chunks.next();
+    return next.value instanceof Uint8Array ? next.value : { state: 'complete' };
   } catch (failure) {
     return { state: 'broken', failure };
   }
