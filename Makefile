@@ -15,10 +15,12 @@ demo: $(INSTALLED) ## run the main job against local stand-ins, step by step
 	@$(RUN) demo
 
 test: $(INSTALLED) ## run every test
+	@sh .ci/tools
 	@$(RUN) test
 
 ci: ## what a change must pass: a clean install, lint, types, contract, tests, benchmarks in smoke mode
 	@rm -f .ci/results.json
+	@sh .ci/tools
 	@npm ci --loglevel=error --no-audit --no-fund
 	@$(RUN) lint
 	@$(RUN) typecheck
