@@ -8,6 +8,8 @@ import { aSession } from '../support/entities.ts';
 const ours = 't_dev' as TenantId;
 const issuer = 'https://kubernetes.example';
 
+const ROBOTS: readonly AgentId[] = ['robot' as AgentId];
+
 const authorizer = makeSessionAuthorizer({
   tenants: [ours, 't_other' as TenantId],
   bindings: [
@@ -16,7 +18,7 @@ const authorizer = makeSessionAuthorizer({
       tenantId: 't_other' as TenantId,
       identityType: 'k8s_sa',
       issuer: 'https://other.example',
-      agents: ['robot' as AgentId],
+      agents: ROBOTS,
     },
   ],
   tools: makeToolRegistry([
