@@ -156,8 +156,11 @@ describe('a configuration that cannot be meant stops the start', () => {
 });
 
 describe('no request widens a grant', () => {
-  const names = fc.constantFrom('github', 'browser', 'db', 'git', 'github*', '*', '');
-  const capabilities = fc.constantFrom('repo.read', 'repo.write', 'repo.*', 'repo', '*', 'db.read');
+  // The right values come often, so that enough draws are allowed to say something.
+  const mostly = <T>(likely: T, ...others: T[]): fc.Arbitrary<T> =>
+    fc.oneof({ weight: 4, arbitrary: fc.constant(likely) }, { weight: 1, arbitrary: fc.constantFrom(...others) });
+  const names = mostly('github', 'browser', 'db', 'git', 'github*', '*', '');
+  const capabilities = mostly('repo.read', 'repo.write', 'repo.*', 'repo', '*', 'db.read');
   const modes = fc.subarray<DeliveryMode>([...DELIVERY_MODES]);
   const world = fc.record({
     tool: fc.record({
@@ -174,11 +177,9 @@ describe('no request widens a grant', () => {
     question: fc.record({
       tool: names,
       capability: capabilities,
-      deliveryMode: fc.constantFrom(...DELIVERY_MODES),
+      deliveryMode: mostly<DeliveryMode>('proxy', 'wrapped_secret', 'minted_token'),
       ttlSeconds: fc.option(fc.integer({ min: 1, max: 1_000_000 })),
-      resource: fc
-        .constantFrom('github:repo:acme/widgets', 'dbrole:x_ro', 'browser_origin:https://a.example')
-        .map(parseResourceRef),
+      resource: mostly('github:repo:acme/widgets', 'dbrole:x_ro', 'browser_origin:https://a.example').map(parseResourceRef),
     }),
     toolContext: fc.array(names, { maxLength: 3 }),
     sessionSeconds: fc.integer({ min: 1, max: 900 }),
@@ -208,7 +209,7 @@ describe('no request widens a grant', () => {
       }),
       { numRuns: 20_000 },
     );
-    expect(allowed).toBeGreaterThan(0);
+    expect(allowed).toBeGreaterThan(100);
   });
 
   test('a rule that is added only ever narrows', () => {
