@@ -17,6 +17,11 @@ export async function runApi(variables: Readonly<Record<string, string | undefin
     process.stderr.write(`asb: ${startFailure(error)}\n`);
     return 1;
   }
+  // Node would print the error with its message, and a foreign message may quote a secret.
+  process.on('uncaughtException', (error) => {
+    api.log.error({ error }, 'a defect: the process ends');
+    process.exit(1);
+  });
   const signal = await Promise.race([
     once(process, 'SIGTERM').then(() => 'SIGTERM'),
     once(process, 'SIGINT').then(() => 'SIGINT'),

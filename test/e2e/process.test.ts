@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type RunningProcess, startApi } from '../../dev/api-process.ts';
+import { type RunningProcess, startApi, startProcess } from '../../dev/api-process.ts';
 import { hang } from '../../dev/github/answers.ts';
 import { type GitHubStandIn, startGitHubStandIn } from '../../dev/github/server.ts';
 import { type Cluster, makeCluster } from '../../dev/cluster.ts';
@@ -136,6 +136,18 @@ describe('the API process', () => {
     expect(await running.stop('SIGINT')).toBe(1);
     await lost;
     client.close();
+  });
+
+  test('a defect ends it, and is logged without its words', async () => {
+    const fault = 'process.on("SIGUSR2", () => { throw new TypeError("quotes ghp_canary"); })';
+    running = await startProcess(['--import', `data:text/javascript,${fault}`, 'src/main/api.ts'], {
+      ...least(),
+      ASB_ADDR: '127.0.0.1:0',
+    });
+    expect(await running.stop('SIGUSR2')).toBe(1);
+    await expect.poll(() => running!.output()).toContain('a defect: the process ends');
+    expect(running.output()).toContain('TypeError');
+    expect(running.output()).not.toContain('ghp_canary');
   });
 
   test('serves JSON and gRPC on one port when TLS is on', async () => {
