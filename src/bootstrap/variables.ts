@@ -128,12 +128,10 @@ export const VARIABLES = {
   ASB_PROXY_MAX_BYTES: wholeNumber(1, 2 ** 31)
     .default(25 * 2 ** 20)
     .meta({ default: '26214400', description: 'Bytes one handle may bring back, over all its calls.' }),
-  ASB_PROXY_TIMEOUT_SECONDS: wholeNumber(1, 18)
-    .default(15)
-    .meta({
-      default: '15',
-      description: 'The longest one proxied call may take, 18 at most: the request around it ends after 20.',
-    }),
+  ASB_PROXY_TIMEOUT_SECONDS: wholeNumber(1, 18).default(15).meta({
+    default: '15',
+    description: 'The longest one proxied call may take, 18 at most: the request around it ends after 20.',
+  }),
   ASB_RATE_LIMIT_PER_MINUTE: wholeNumber(1, 100_000_000)
     .default(6000)
     .meta({ default: '6000', description: 'Calls a minute that one client address may make.' }),
