@@ -69,6 +69,7 @@ export class JsonLinesAuditLog implements AuditLog {
       const written = this.#writeSome(bytes, offset);
       if (written > 0) {
         offset += written;
+        waitedMs = 0;
         this.#isMidLine = bytes[offset - 1] !== LINE_FEED;
       } else if (waitedMs < MAX_WAIT_MS) {
         this.#descriptor.pause(PAUSE_MS);

@@ -1,20 +1,16 @@
 import type { RefusalReason } from '../domain/errors.ts';
-import type { TenantId } from '../domain/ids.ts';
 import type { SessionAuthorizer, SessionDecision, SessionQuestion } from '../domain/session-authorizer.ts';
 import type { WorkloadBinding } from '../domain/workload-binding.ts';
 import type { ToolRegistry } from './tool-registry.ts';
 
 export interface WorkloadBindingsConfig {
-  tenants: readonly TenantId[];
   bindings: readonly WorkloadBinding[];
   tools: ToolRegistry;
 }
 
 /** Lets a workload act only as the tenants and agents it is bound to. */
-export function makeSessionAuthorizer({ tenants, bindings, tools }: WorkloadBindingsConfig): SessionAuthorizer {
-  const known: ReadonlySet<string> = new Set(tenants);
+export function makeSessionAuthorizer({ bindings, tools }: WorkloadBindingsConfig): SessionAuthorizer {
   return {
-    hasTenant: (tenantId): tenantId is TenantId => known.has(tenantId),
     decide(question) {
       // A tenant that does not exist answers as one that is not ours.
       if (!bindings.some((binding) => matches(binding, question))) {

@@ -95,7 +95,11 @@ export async function makeApi(environment: Environment, parts: Partial<Parts> = 
     async start() {
       const addresses: string[] = [];
       for (const [server, { host, port }] of servers) {
-        const address = await listen(server, host, port);
+        const address = await listen(server, host, port).catch(async (error: unknown) => {
+          // Half a broker must not go on serving.
+          await Promise.all(servers.map(([started]) => started.drain(0)));
+          throw error;
+        });
         log.info({ address, version: packageJson.version }, 'listening');
         addresses.push(address);
       }
@@ -141,7 +145,7 @@ function brokerDeps(
       k8s_sa_jwt: makeK8sAttestation({ issuer, audience: environment.ASB_K8S_AUDIENCE, keys: keys.k8sKeys, clock }),
     }),
     tokens: rememberVerified(tokens, clock),
-    sessions: makeSessionAuthorizer({ tenants: data.tenants, bindings: data.bindings, tools }),
+    sessions: makeSessionAuthorizer({ bindings: data.bindings, tools }),
     sessionTtlSeconds: SESSION_TTL_SECONDS,
     grants,
     connectors: makeStaticResolver(connectors(environment, clock)),

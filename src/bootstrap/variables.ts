@@ -40,13 +40,17 @@ const apiUrl = z.string().transform((text, context): URL => {
     url === null ||
     !['https:', 'http:'].includes(url.protocol) ||
     url.username !== '' ||
+    url.password !== '' ||
     url.search !== '' ||
     url.hash !== ''
   ) {
     context.addIssue({ code: 'custom', message: 'must be an http(s) URL without credentials, query or fragment' });
     return z.NEVER;
   }
-  const loopback = url.hostname === 'localhost' || url.hostname === '[::1]' || url.hostname.startsWith('127.');
+  const loopback =
+    url.hostname === 'localhost' ||
+    url.hostname === '[::1]' ||
+    (isIP(url.hostname) === 4 && url.hostname.startsWith('127.'));
   if (url.protocol === 'http:' && !loopback) {
     context.addIssue({ code: 'custom', message: 'must be https: a credential travels to it (http is for loopback only)' });
     return z.NEVER;

@@ -35,16 +35,25 @@ export function auditEvent(
     at: deps.clock.now(),
     type,
     requestId: context.requestId,
-    subject: { ...subject },
+    subject: scrubbed(subject),
     revision: deps.revision(),
     ...facts,
     ...(facts.details === undefined ? {} : { details: withoutSecrets(facts.details) }),
   };
 }
 
+const scrub = (text: string): string => text.replace(BEARER_SECRETS, '[secret]');
+
+// Agent and run are named by the caller, who may have put anything there.
+function scrubbed(subject: AuditSubject): AuditSubject {
+  const clean = { ...subject };
+  if (clean.agentId !== undefined) clean.agentId = scrub(clean.agentId);
+  if (clean.runId !== undefined) clean.runId = scrub(clean.runId);
+  return clean;
+}
+
 /** Callers' words go on record, but not a handle or token among them. */
 function withoutSecrets(details: NonNullable<AuditEvent['details']>): Record<string, Detail> {
-  const scrub = (text: string): string => text.replace(BEARER_SECRETS, '[secret]');
   const clean = (detail: Detail): Detail => {
     if (typeof detail === 'string') return scrub(detail);
     return typeof detail === 'object' ? detail.map(scrub) : detail;

@@ -34,10 +34,12 @@ export interface CreateSessionDeps extends AuditDeps {
 export function createSession(deps: CreateSessionDeps): UseCase<CreateSessionRequest, CreateSessionResponse> {
   return (request, context) =>
     auditRefusals(deps, context, 'session.refused', async (trail) => {
-      const claimed = { agentId: request.agentId, runId: request.runId };
-      if (deps.sessions.hasTenant(request.tenantId)) {
-        trail.subject = { tenantId: request.tenantId, ...claimed };
-      }
+      // Nobody has proved any of this yet, so a refusal names it as a claim.
+      trail.details = {
+        claimed_tenant_id: request.tenantId,
+        claimed_agent_id: request.agentId,
+        claimed_run_id: request.runId,
+      };
       const workload = await deps.attestation.verify(request.attestation);
       trail.subject.workloadHash = workload.hash;
       // A delegation narrows; one that nobody here can check must not be dropped in silence.

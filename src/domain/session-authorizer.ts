@@ -15,6 +15,4 @@ export type SessionDecision = { allowed: true } | { allowed: false; reason: Refu
 /** May this workload open a session as that agent of that tenant? */
 export interface SessionAuthorizer {
   decide(question: SessionQuestion): SessionDecision;
-  /** Whether the tenant exists; decides to whom a failed attempt is attributed. */
-  hasTenant(tenantId: string): tenantId is TenantId;
 }

@@ -11,7 +11,6 @@ const issuer = 'https://kubernetes.example';
 const ROBOTS: readonly AgentId[] = ['robot' as AgentId];
 
 const authorizer = makeSessionAuthorizer({
-  tenants: [ours, 't_other' as TenantId],
   bindings: [
     { tenantId: ours, identityType: 'k8s_sa', issuer, agents: 'any' },
     {

@@ -50,6 +50,7 @@ describe('a mistake stops the start and says what to change', () => {
     ['a budget of nought', { ...LEAST, ASB_PROXY_MAX_REQUESTS: '0' }, /^ASB_PROXY_MAX_REQUESTS: must be a whole number/],
     ['a budget that is no number', { ...LEAST, ASB_PROXY_MAX_BYTES: '25MiB' }, /^ASB_PROXY_MAX_BYTES: must be a whole/],
     ['a credential sent in clear', { ...LEAST, ASB_GITHUB_API_BASE_URL: 'http://ghe.example' }, /must be https/],
+    ['a name that looks like loopback', { ...LEAST, ASB_GITHUB_API_BASE_URL: 'http://127.evil.example' }, /must be https/],
     ['credentials in a URL', { ...LEAST, ASB_GITHUB_API_BASE_URL: 'https://u:p@ghe.example' }, /without credentials/],
     ['an operation that is none', { ...LEAST, ASB_GITHUB_ALLOWED_OPERATIONS: 'repository_delete' }, /must be some of/],
     ['a proxy that is no address', { ...LEAST, ASB_TRUSTED_PROXIES: '10.0.0.0/40' }, /^ASB_TRUSTED_PROXIES: must be IP/],

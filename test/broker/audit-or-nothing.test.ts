@@ -84,6 +84,15 @@ test('handles and tokens that a caller puts where they do not belong stay out of
   expect(JSON.stringify(asb.audit.events)).not.toContain(delivery.handle);
 });
 
+test('what an unproved caller claims is on record as a claim', async () => {
+  const attestation = { kind: 'k8s_sa_jwt', token: 'a.b.c' };
+  const run_id = (await asb.openSession()).session_token.slice(0, 190);
+  await asb.call('createSession', await sessionRequest(asb.attestation, { agent_id: 'payroll', run_id, attestation }));
+  const event = asb.audit.events.at(-1);
+  expect(event).toMatchObject({ subject: { tenantId: 't_unattributed' }, details: { claimed_agent_id: 'payroll' } });
+  expect(JSON.stringify(event)).not.toContain(run_id);
+});
+
 describe('a race has one winner', () => {
   test('of 20 concurrent revokes of one grant one succeeds', async () => {
     const { session_token } = await asb.openSession();

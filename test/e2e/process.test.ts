@@ -193,6 +193,13 @@ describe('what is wrong with the configuration stops the start, in one message',
     expect(stderr).toMatch(message);
   });
 
+  test('the second address is taken: nothing is left running', async () => {
+    running = await startApi({ ...least(), ASB_ADDR: '127.0.0.1:0' });
+    const taken = new URL(running.urls[0]).host;
+    const { code } = await run({ ...least(), ASB_ADDR: '127.0.0.1:0', ASB_GRPC_ADDR: taken });
+    expect(code).toBe(1);
+  });
+
   test('an address that is taken', async () => {
     running = await startApi({ ...least(), ASB_ADDR: '127.0.0.1:0' });
     const { code, stderr } = await run({ ...least(), ASB_ADDR: new URL(running.urls[0]).host });

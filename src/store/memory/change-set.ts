@@ -10,7 +10,7 @@ import {
   type Grant,
   type GrantTerms,
 } from '../../domain/grant.ts';
-import type { ArtifactId, GrantId, SessionId } from '../../domain/ids.ts';
+import type { ArtifactId, GrantId, HandleHash, SessionId } from '../../domain/ids.ts';
 import type { Session, SessionTerms } from '../../domain/session.ts';
 import type { EndGrantsOfSession, UnitOfWork } from '../../domain/unit-of-work.ts';
 import { copyRow } from './row-copy.ts';
@@ -28,6 +28,9 @@ export class ChangeSet implements UnitOfWork {
   readonly #sessions = new Map<SessionId, Session>();
   readonly #grants = new Map<GrantId, Grant>();
   readonly #artifacts = new Map<ArtifactId, Artifact>();
+  // A session may end with many grants, so what is staged is looked up and never searched.
+  readonly #artifactByGrant = new Map<GrantId, ArtifactId>();
+  readonly #handles = new Set<HandleHash>();
 
   constructor(tables: Tables) {
     this.#tables = tables;
@@ -68,6 +71,8 @@ export class ChangeSet implements UnitOfWork {
       throw conflict('grant is not open any more');
     }
     this.#artifacts.set(artifact.id, artifact);
+    this.#artifactByGrant.set(artifact.grantId, artifact.id);
+    this.#handles.add(artifact.handleHash);
   }
 
   updateArtifact({ expected, next }: Call<'updateArtifact'>): void {
@@ -117,17 +122,14 @@ export class ChangeSet implements UnitOfWork {
   }
 
   #artifactOfGrant(grantId: GrantId): Artifact | undefined {
-    for (const artifact of this.#artifacts.values()) {
-      if (artifact.grantId === grantId) return artifact;
-    }
-    return this.#tables.artifactOfGrant(grantId);
+    const staged = this.#artifactByGrant.get(grantId);
+    if (staged !== undefined) return this.#artifacts.get(staged);
+    const committed = this.#tables.artifactOfGrant(grantId);
+    return committed === undefined ? undefined : this.#artifact(committed.id);
   }
 
   #isHandleTaken({ handleHash }: Artifact): boolean {
-    for (const artifact of this.#artifacts.values()) {
-      if (artifact.handleHash === handleHash) return true;
-    }
-    return this.#tables.artifactByHandle(handleHash) !== undefined;
+    return this.#handles.has(handleHash) || this.#tables.artifactByHandle(handleHash) !== undefined;
   }
 
   #grantsOfSession(sessionId: SessionId): Grant[] {
