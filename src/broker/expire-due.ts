@@ -23,16 +23,26 @@ export interface ExpireDueReport {
 
 const EXPIRED = 'its time was up';
 
-/** Ends what has run out and drops what ended long ago, `limit` of each kind at most. */
+/** Ends what has run out and drops what ended long ago, `limit` of each kind at most. Rejects at its end with the first failure. */
 export function expireDue(deps: ExpireDueDeps): (limit: number, requestId: string) => Promise<ExpireDueReport> {
   return async (limit, requestId) => {
     const now = deps.clock.now();
     const context = { requestId };
     const events = endedGrantEvents(deps, context);
+    const failures: unknown[] = [];
+    // One that cannot be ended must not keep all others alive.
+    const attempt = async (stage: (unit: UnitOfWork) => void): Promise<0 | 1> => {
+      try {
+        return await unlessLost(deps, stage);
+      } catch (error) {
+        failures.push(error);
+        return 0;
+      }
+    };
     let sessions = 0;
     for (const session of await deps.repository.findExpiredSessions(now, limit)) {
       const { tenantId, id: sessionId } = session;
-      sessions += await unlessLost(deps, (unit) => {
+      sessions += await attempt((unit) => {
         unit.updateSession({ expected: 'active', next: endSession(session, 'expired', now, EXPIRED) });
         unit.record(auditEvent(deps, context, 'session.expired', sessionSubject(session)));
         unit.endGrantsOfSession({ tenantId, sessionId, state: 'expired', at: now, reason: 'session expired', events });
@@ -40,7 +50,7 @@ export function expireDue(deps: ExpireDueDeps): (limit: number, requestId: strin
     }
     let grants = 0;
     for (const { grant, artifact } of await deps.repository.findExpiredGrants(now, limit)) {
-      grants += await unlessLost(deps, (unit) => {
+      grants += await attempt((unit) => {
         const ended = endGrant(grant, 'expired', now, EXPIRED);
         const endedArtifact = artifact?.state === 'issued' ? endArtifact(artifact, 'expired', now) : null;
         unit.updateGrant({ expected: grant.state, next: ended });
@@ -50,6 +60,7 @@ export function expireDue(deps: ExpireDueDeps): (limit: number, requestId: strin
     }
     await deps.runtime.forgetExpired(now);
     const forgotten = await deps.repository.forgetEnded(new Date(now.getTime() - deps.retentionSeconds * 1000), limit);
+    if (failures.length > 0) throw failures[0];
     return { sessions, grants, forgotten };
   };
 }

@@ -69,3 +69,12 @@ test('an expiry that cannot be recorded is tried again', async () => {
   await pass(5);
   expect(asb.audit.types()).toContain('grant.expired');
 });
+
+test('one that cannot be ended does not keep the others alive', async () => {
+  const { session_token } = await asb.openSession();
+  await asb.requestGrant(session_token, { ttl_seconds: 60 });
+  await asb.requestGrant(session_token, { ttl_seconds: 60 });
+  asb.audit.failNext();
+  await pass(61);
+  expect(asb.audit.types().filter((type) => type === 'grant.expired')).toHaveLength(1);
+});
