@@ -1,9 +1,10 @@
 import type { AttestationVerifier } from '../domain/attestation-verifier.ts';
-import { invalidRequest } from '../domain/errors.ts';
+import { unauthorized } from '../domain/errors.ts';
 import { ATTESTATION_KINDS, type AttestationKind } from '../domain/workload.ts';
 
 /**
- * Hands each attestation to the verifier of its kind. Rejects with `invalid_request` for a kind that is not configured.
+ * Hands each attestation to the verifier of its kind. Rejects with `unauthorized` for a kind that is not
+ * configured: it proves nothing here, and goes on record like any attestation that failed.
  * Throws when none is: such a broker could let nobody in.
  */
 export function makeAttestationVerifier(
@@ -14,7 +15,7 @@ export function makeAttestationVerifier(
   return {
     async verify(attestation) {
       const verifier = accepted.includes(attestation.kind) ? byKind[attestation.kind] : undefined;
-      if (verifier === undefined) throw invalidRequest(`attestation.kind: use ${accepted.join(' or ')}`);
+      if (verifier === undefined) throw unauthorized(`attestation.kind: use ${accepted.join(' or ')}`);
       return verifier.verify(attestation);
     },
   };

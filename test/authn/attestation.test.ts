@@ -12,10 +12,10 @@ describe('attestation by kind', () => {
     await expect(verifier.verify({ kind: 'oidc_jwt', token: 't' })).rejects.toThrow('from oidc');
   });
 
-  test('a kind that is not configured is an invalid request that names the accepted ones', async () => {
+  test('a kind that is not configured is unauthorized, and names the accepted ones', async () => {
     const verifier = makeAttestationVerifier({ k8s_sa_jwt: refusing('from k8s') });
     await expect(verifier.verify({ kind: 'oidc_jwt', token: 't' })).rejects.toMatchObject({
-      code: 'invalid_request',
+      code: 'unauthorized',
       message: 'attestation.kind: use k8s_sa_jwt',
     });
   });

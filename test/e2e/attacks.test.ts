@@ -116,7 +116,7 @@ const REQUESTS: readonly Attack[] = [
   session('a tool that is not registered', { tool_context: ['github', 'shell'] }, 'forbidden', 'tool_not_registered'),
   session('a delegation nobody can check', { delegation_assertion: 'a.b.c' }, 'forbidden', 'delegation_not_accepted'),
   session('no tenant', { tenant_id: '' }, 'invalid_request'),
-  session('a kind that is not accepted', { attestation: { kind: 'oidc_jwt', token: 'a.b.c' } }, 'invalid_request'),
+  session('a kind that is not accepted', { attestation: { kind: 'oidc_jwt', token: 'a.b.c' } }, 'unauthorized'),
   session('control characters in an id', { agent_id: 'a\u0000b' }, 'invalid_request'),
 
   grant('a capability without a policy', { capability: 'repo.write' }, 'forbidden', 'capability_not_allowed'),
