@@ -58,6 +58,7 @@ export function makeMetrics(): Metrics {
     labelNames: ['what'],
     registers,
   });
+  const counted = new Map<string, Counter.Internal>();
   // Finding a series by its labels costs more than counting; there are only as many as the labels allow.
   const ended = new Map<string, { count: Counter.Internal; duration: Histogram.Internal<'transport' | 'call'> }>();
   return {
@@ -77,7 +78,15 @@ export function makeMetrics(): Metrics {
       series.count.inc();
       series.duration.observe(seconds);
     },
-    observeAuditEvent: (type, code, reason) => auditEvents.inc({ type, code: code ?? '', reason: reason ?? '' }),
+    observeAuditEvent(type, code, reason) {
+      const key = `${type} ${code} ${reason}`;
+      let series = counted.get(key);
+      if (series === undefined) {
+        series = auditEvents.labels({ type, code: code ?? '', reason: reason ?? '' });
+        counted.set(key, series);
+      }
+      series.inc();
+    },
     observeCleanup(report) {
       cleanup.inc({ what: 'sessions_expired' }, report.sessions);
       cleanup.inc({ what: 'grants_expired' }, report.grants);

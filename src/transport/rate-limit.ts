@@ -5,6 +5,21 @@ import { rateLimited } from '../domain/errors.ts';
 import { CallerGone } from './errors.ts';
 import { exchangeOf } from './exchange.ts';
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Why this request goes no further, as its first hook found; null when it may. */
+    refusal: Error | null;
+  }
+  interface FastifyInstance {
+    /** Counts a request and answers why it is refused; null when it may go on. */
+    countRequest(request: FastifyRequest): Promise<Error | null>;
+  }
+  interface FastifyContextConfig {
+    /** The route tells `refusal` by itself, in the words of its transport. */
+    tellsRefusal?: boolean;
+  }
+}
+
 const WINDOW_MS = 60_000;
 // A client is an address, or a /64 of them; beyond this many the one that came longest ago is forgotten.
 const MAX_CLIENTS = 100_000;
@@ -44,11 +59,8 @@ export class RateWindows {
   }
 }
 
-/** Throws `rate_limited` when the client of a request has asked too often. */
-export type RateLimit = (request: FastifyRequest) => Promise<void>;
-
-/** Makes the check that every transport of `app` puts before reading a body. */
-export async function makeRateLimit(app: FastifyInstance, windows: RateWindows): Promise<RateLimit> {
+/** Gives `app` its `countRequest`. */
+export async function addRateLimit(app: FastifyInstance, windows: RateWindows): Promise<void> {
   class Store {
     incr(key: string, done: (error: Error | null, result?: { current: number; ttl: number }) => void): void {
       done(null, windows.hit(key));
@@ -59,13 +71,12 @@ export async function makeRateLimit(app: FastifyInstance, windows: RateWindows):
   }
   await app.register(rateLimit, { global: false, max: windows.perMinute, timeWindow: WINDOW_MS, store: Store });
   const check = app.createRateLimit();
-  return async (request) => {
-    if (exchangeOf(request).client === null) throw new CallerGone();
+  app.decorate('countRequest', async (request: FastifyRequest) => {
+    if (exchangeOf(request).client === null) return new CallerGone();
     const result = await check(request);
-    if (!result.isAllowed && result.isExceeded) {
-      throw rateLimited(`too many requests: ${windows.perMinute} a minute are allowed`, {
-        retryAfterSeconds: result.ttlInSeconds,
-      });
-    }
-  };
+    if (result.isAllowed || !result.isExceeded) return null;
+    return rateLimited(`too many requests: ${windows.perMinute} a minute are allowed`, {
+      retryAfterSeconds: result.ttlInSeconds,
+    });
+  });
 }

@@ -1,16 +1,24 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request as httpRequest } from 'node:http';
-import { afterEach, expect, it } from 'vitest';
+import {
+  type ClientHttp2Session,
+  connect as connectHttp2,
+  type IncomingHttpHeaders,
+  type IncomingHttpStatusHeader,
+} from 'node:http2';
+import { afterEach, describe, expect, it } from 'vitest';
 import { RateWindows } from '../../src/transport/rate-limit.ts';
 import { caseOf } from '../support/call-cases.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { type Listeners, startListeners } from '../support/listeners.ts';
+import { type Listeners, selfSigned, startListeners } from '../support/listeners.ts';
 import {
   connectClient,
   grpcClient,
   grpcWebClient,
   jsonClient,
+  type RawAnswer,
   RawClient,
+  type RawRequest,
   type TransportClient,
 } from '../support/transports.ts';
 
@@ -57,14 +65,190 @@ it('counts a client over all transports and both listeners, and tells each in it
   for (const client of clients) expect(await client.call('requestGrant', grant), client.name).toMatchObject({ ok: true });
 });
 
-it('does not limit probes and documents', async () => {
-  await start({ perMinute: 1 });
-  const raw = opened(new RawClient(listeners.httpUrl));
-  for (const path of ['/healthz', '/readyz', '/metrics', '/.well-known/jwks.json', '/openapi.json', '/healthz']) {
-    expect((await raw.send({ method: 'GET', path })).status).toBe(200);
+/** Plain HTTP/2, for what no well-made client would send. */
+class RawHttp2Client {
+  readonly #session: ClientHttp2Session;
+
+  constructor(url: string, ca?: string) {
+    this.#session = connectHttp2(url, ca === undefined ? {} : { ca });
   }
-  expect((await raw.send({ path: '/nowhere' })).status).toBe(404);
+
+  async send({ method = 'POST', path, headers = {}, body }: RawRequest): Promise<RawAnswer> {
+    const stream = this.#session.request({ ...headers, ':method': method, ':path': path });
+    const chunks: Buffer[] = [];
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+    const ended = once(stream, 'end');
+    stream.end(body);
+    const [received] = (await once(stream, 'response')) as [IncomingHttpHeaders & IncomingHttpStatusHeader];
+    await ended;
+    return { status: received[':status'] ?? 0, headers: received, body: Buffer.concat(chunks) };
+  }
+
+  close(): void {
+    this.#session.destroy();
+  }
+}
+
+interface Refusal {
+  name: string;
+  send: RawRequest;
+  status: number;
+}
+
+const JSON_HEADERS = { 'content-type': 'application/json' };
+const RPC = '/asb.v1.BrokerService/RequestGrant';
+
+const ON_EVERY_LISTENER: readonly Refusal[] = [
+  { name: 'an unknown path', send: { path: '/nowhere' }, status: 404 },
+  { name: 'bad JSON for an unknown path', send: { path: '/nowhere', headers: JSON_HEADERS, body: '{"a"' }, status: 400 },
+  {
+    name: 'XML for an unknown path',
+    send: { path: '/nowhere', headers: { 'content-type': 'application/xml' }, body: '<a/>' },
+    status: 404,
+  },
+  { name: 'a broken escape', send: { path: '/v1/grants/%zz:revoke' }, status: 400 },
+  { name: 'a broken escape in a probe', send: { method: 'GET', path: '/healthz/%zz' }, status: 400 },
+  { name: 'a probe with the wrong method', send: { path: '/healthz' }, status: 404 },
+  { name: 'OPTIONS for everything', send: { method: 'OPTIONS', path: '*' }, status: 404 },
+  { name: 'an expectation nobody knows', send: { path: '/nowhere', headers: { expect: 'a miracle' } }, status: 404 },
+  { name: 'an unknown call', send: { path: '/asb.v1.BrokerService/Nope', headers: JSON_HEADERS, body: '{}' }, status: 404 },
+  ...['GET', 'HEAD', 'OPTIONS', 'PUT', 'PROPFIND'].map((method) => ({
+    name: `${method} for a call`,
+    send: { method, path: RPC },
+    status: 404,
+  })),
+  { name: 'a call without a media type', send: { path: RPC }, status: 415 },
+  { name: 'a call in text', send: { path: RPC, headers: { 'content-type': 'text/plain' }, body: 'x' }, status: 415 },
+  { name: 'a call in bad JSON', send: { path: RPC, headers: JSON_HEADERS, body: '{"a"' }, status: 400 },
+  {
+    name: 'a call with a timeout that is none',
+    send: { path: RPC, headers: { ...JSON_HEADERS, 'connect-timeout-ms': 'soon' }, body: '{}' },
+    status: 400,
+  },
+  {
+    name: 'a call in an unknown compression',
+    send: { path: RPC, headers: { ...JSON_HEADERS, 'content-encoding': 'zstd' }, body: '{}' },
+    status: 501,
+  },
+];
+
+const ON_JSON_ROUTES: readonly Refusal[] = [
+  ...['GET', 'HEAD', 'OPTIONS', 'PUT'].map((method) => ({
+    name: `${method} for a route`,
+    send: { method, path: '/v1/grants' },
+    status: 404,
+  })),
+  { name: 'an id that is too long', send: { path: `/v1/grants/${'a'.repeat(2000)}:revoke` }, status: 400 },
+  { name: 'no body', send: { path: '/v1/grants' }, status: 400 },
+  { name: 'bad JSON', send: { path: '/v1/grants', headers: JSON_HEADERS, body: '{"a"' }, status: 400 },
+  {
+    name: 'XML',
+    send: { path: '/v1/grants', headers: { 'content-type': 'application/xml' }, body: '<a/>' },
+    status: 415,
+  },
+];
+
+const OVER_HTTP1: readonly Refusal[] = [
+  { name: 'a host that is none', send: { path: RPC, headers: { ...JSON_HEADERS, host: 'a b' }, body: '{}' }, status: 400 },
+  {
+    name: 'an upgrade nobody offers',
+    send: { method: 'GET', path: '/nowhere', headers: { connection: 'upgrade', upgrade: 'websocket' } },
+    status: 404,
+  },
+];
+
+const OVER_HTTP2: readonly Refusal[] = ['/nowhere', '/healthz', RPC].map((path) => ({
+  name: `an invented method for ${path}`,
+  send: { method: 'FROB', path },
+  status: 404,
+}));
+
+const tls = selfSigned();
+
+describe.each([
+  {
+    transport: 'HTTP/1.1',
+    secure: false,
+    client: () => new RawClient(listeners.httpUrl),
+    refusals: [...ON_EVERY_LISTENER, ...ON_JSON_ROUTES, ...OVER_HTTP1],
+  },
+  {
+    transport: 'HTTP/1.1 with TLS',
+    secure: true,
+    client: () => new RawClient(listeners.httpUrl, tls.cert),
+    refusals: [...ON_EVERY_LISTENER, ...ON_JSON_ROUTES],
+  },
+  {
+    transport: 'HTTP/2 with TLS',
+    secure: true,
+    client: () => new RawHttp2Client(listeners.httpUrl, tls.cert),
+    refusals: [...ON_EVERY_LISTENER, ...ON_JSON_ROUTES, ...OVER_HTTP2],
+  },
+  {
+    transport: 'HTTP/2 on the gRPC port',
+    secure: false,
+    client: () => new RawHttp2Client(listeners.grpcUrl),
+    refusals: [...ON_EVERY_LISTENER, ...OVER_HTTP2],
+  },
+])('what is refused early over $transport', ({ secure, client, refusals }) => {
+  const startHere = (perMinute: number) => start({ perMinute, ...(secure ? { tls } : {}) });
+
+  it.each(refusals)('$name uses up the window, and is then told when to come back', async ({ send, status }) => {
+    await startHere(2);
+    const raw = opened(client());
+    expect([(await raw.send(send)).status, (await raw.send(send)).status]).toEqual([status, status]);
+    const answer = await raw.send(send);
+    expect(answer.status).toBe(429);
+    expect(answer.headers).toMatchObject({
+      'retry-after': '60',
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'x-request-id': expect.any(String),
+    });
+    const logged = listeners.logged.map((line): unknown => JSON.parse(line));
+    expect(logged).toMatchObject([{ status }, { status }, { status: 429, code: 'rate_limited' }]);
+    listeners.clock.advance(60);
+    expect((await raw.send(send)).status).toBe(status);
+  });
+
+  it('is counted exactly once', async () => {
+    await startHere(refusals.length + 1);
+    const raw = opened(client());
+    for (const { name, send, status } of refusals) expect((await raw.send(send)).status, name).toBe(status);
+    expect((await raw.send({ path: '/nowhere' })).status).toBe(404);
+    expect((await raw.send({ path: '/nowhere' })).status).toBe(429);
+    expect(await listeners.deps.metrics.render()).toMatchObject({
+      body: expect.stringMatching(/^asb_requests_in_flight 0$/m),
+    });
+  });
+});
+
+it('a flood of bad JSON for unknown paths uses up the window of who sends it', async () => {
+  await start({ perMinute: 20, trustedProxies: ['127.0.0.1'] });
+  const raw = opened(new RawClient(listeners.httpUrl));
+  const from = (address: string) => ({ 'x-forwarded-for': address });
+  const flood = Array.from({ length: 200 }, (_, index) =>
+    raw.postJson(`/nowhere/${index}`, '{"a":', from('192.0.2.1')).then(({ status }) => status),
+  );
+  const statuses = await Promise.all(flood);
+  expect(statuses.filter((status) => status === 400)).toHaveLength(20);
+  expect(statuses.filter((status) => status === 429)).toHaveLength(180);
+  expect((await raw.postJson('/v1/grants', grant, from('192.0.2.1'))).status).toBe(429);
+  expect((await raw.postJson('/v1/grants', grant, from('192.0.2.2'))).status).toBe(200);
+  expect(listeners.broker.received).toHaveLength(1);
+});
+
+it('does not limit probes and documents', async () => {
+  await start({ perMinute: 0 });
+  const raw = opened(new RawClient(listeners.httpUrl));
+  const grpc = opened(new RawHttp2Client(listeners.grpcUrl));
   expect((await raw.send({ path: '/nowhere' })).status).toBe(429);
+  for (const method of ['GET', 'HEAD', 'GET']) {
+    for (const path of ['/healthz', '/readyz', '/metrics', '/.well-known/jwks.json', '/openapi.json']) {
+      expect((await raw.send({ method, path })).status, `${method} ${path}`).toBe(200);
+    }
+    expect((await grpc.send({ method, path: '/healthz' })).status).toBe(200);
+  }
 });
 
 it.each(['/v1/sessions', '/asb.v1.BrokerService/CreateSession'])('answers before the body of %s has come', async (path) => {

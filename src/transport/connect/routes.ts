@@ -13,7 +13,6 @@ import { type OnGone, withinDeadline } from '../deadline.ts';
 import type { TransportDeps } from '../deps.ts';
 import { CallerGone, MAX_BODY_BYTES, retryAfterSeconds, wrongMediaType } from '../errors.ts';
 import { exchangeOf, fail, noteIds, type Transport } from '../exchange.ts';
-import type { RateLimit } from '../rate-limit.ts';
 import { callersDeadline, fromConnectError, rewriteConnectError, toConnectError } from './errors.ts';
 
 /** The Fastify side of a call: where its exchange and its headers are. */
@@ -24,16 +23,17 @@ interface Carrier {
 
 const CARRIER = createContextKey<Carrier | null>(null, { description: 'fastify request and reply' });
 /** Connect, gRPC-Web and gRPC for every call, at /asb.v1.BrokerService/. */
-export async function addConnectRoutes(
-  app: FastifyInstance,
-  deps: Pick<TransportDeps, 'broker' | 'clock'>,
-  limit: RateLimit,
-): Promise<void> {
+export async function addConnectRoutes(app: FastifyInstance, deps: Pick<TransportDeps, 'broker' | 'clock'>): Promise<void> {
   const replies = new WeakMap<FastifyRequest, FastifyReply>();
   await app.register(async (scope) => {
+    scope.addHook('onRoute', (route) => {
+      route.config = { ...route.config, call: route.url.split('/').at(-1) ?? 'unknown', tellsRefusal: true };
+    });
     scope.addHook('onRequest', (request, reply, done) => {
       replies.set(request, reply);
-      done(admit(request));
+      const mistake = admit(request);
+      if (mistake === null) done();
+      else done(request.refusal ?? mistake);
     });
     scope.addHook('preHandler', (request, _reply, done) => {
       // Connect stops reading a body that is too long; that must not tear the connection from under its answer.
@@ -45,7 +45,7 @@ export async function addConnectRoutes(
         const reply = replies.get(request);
         return createContextValues().set(CARRIER, reply === undefined ? null : { request, reply });
       },
-      requestGate: (context) => admitCall(context, limit),
+      requestGate: admitCall,
       readMaxBytes: MAX_BODY_BYTES,
       jsonOptions: { ignoreUnknownFields: false },
       routes: (router) => {
@@ -63,10 +63,9 @@ const TRANSPORTS: readonly (readonly [RegExp, Transport])[] = [
   [grpcWebContentType, 'grpc-web'],
 ];
 
-/** Notes transport and call; answers what Connect itself would refuse without a word, or choke on. */
-function admit(request: FastifyRequest): Error | undefined {
+/** Notes the transport; answers what Connect itself would refuse without a word, or choke on. */
+function admit(request: FastifyRequest): Error | null {
   const exchange = exchangeOf(request);
-  exchange.call = request.routeOptions.url?.split('/').at(-1) ?? 'unknown';
   exchange.transport = 'connect';
   if (request.method !== 'POST') return new BrokerError('not_found', 'no such route: send POST');
   const contentType = request.headers['content-type'] ?? '';
@@ -78,7 +77,7 @@ function admit(request: FastifyRequest): Error | undefined {
   if (!URL.canParse(`http://${String(request.headers[':authority'] ?? request.headers.host ?? '')}`)) {
     return invalidRequest('host: is not a valid host');
   }
-  return undefined;
+  return null;
 }
 
 const LONG_MS = 3_600_000;
@@ -101,15 +100,12 @@ function carrierOf(context: HandlerContext): Carrier {
   return carrier;
 }
 
-/** Runs before a body is read: the rate limit, and the watch over errors that Connect throws without us. */
-async function admitCall(context: HandlerContext, limit: RateLimit): Promise<void> {
+/** Runs before a body is read: tells a refusal, and keeps the watch over errors that Connect throws without us. */
+function admitCall(context: HandlerContext): void {
   const carrier = carrierOf(context);
   context.signal.addEventListener('abort', () => noteForeignError(carrier, context.signal.reason));
-  try {
-    await limit(carrier.request);
-  } catch (error) {
-    throw failCall(carrier, error);
-  }
+  const { refusal } = carrier.request;
+  if (refusal !== null) throw failCall(carrier, refusal);
 }
 
 function noteForeignError({ request, reply }: Carrier, error: unknown): void {

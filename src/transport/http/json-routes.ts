@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestAsyncHookHandler } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { invalidRequest } from '../../domain/errors.ts';
 import { bearerToken } from '../bearer-token.ts';
 import { type Answer, type Call, CALLS } from '../calls.ts';
@@ -6,17 +6,14 @@ import { withinDeadline } from '../deadline.ts';
 import type { TransportDeps } from '../deps.ts';
 import { CallerGone } from '../errors.ts';
 import { exchangeOf, noteIds } from '../exchange.ts';
-import type { RateLimit } from '../rate-limit.ts';
 
 /** The JSON route of every call. */
-export function addJsonRoutes(app: FastifyInstance, deps: Pick<TransportDeps, 'broker' | 'clock'>, limit: RateLimit): void {
-  const onRequest: onRequestAsyncHookHandler = limit;
+export function addJsonRoutes(app: FastifyInstance, deps: Pick<TransportDeps, 'broker' | 'clock'>): void {
   for (const call of CALLS) {
     app.route({
       method: 'POST',
       url: routeOf(call),
       config: { call: call.name },
-      onRequest,
       handler: async (request, reply) => {
         const ready = call.read(wireRequest(call, request), bearerToken(request.headers.authorization));
         const limits = { clock: deps.clock, seconds: call.deadlineSeconds, onGone: whenClosed(reply) };

@@ -6,6 +6,8 @@ import { ERROR_CODES, ERROR_TABLE, errorBody, type Outcome, retryAfterSeconds } 
 import { commonHeaders, exchangeOf, fail } from '../exchange.ts';
 import type { LogLevel } from '../logging.ts';
 
+type LifecycleDeps = Pick<TransportDeps, 'clock' | 'metrics' | 'log'>;
+
 /** A request that is not here after this long is an attack or a dead peer: 1 MiB in 20 s is a slow modem's pace. */
 export const RECEIVE_TIMEOUT_MS = 20_000;
 const NOT_FOUND = new BrokerError('not_found', 'no such route; see /openapi.json');
@@ -22,47 +24,63 @@ export function sendError(request: FastifyRequest, reply: FastifyReply, error: u
   return reply.code(ERROR_TABLE[told.code].status).type('application/json; charset=utf-8').send(errorBody(told, request.id));
 }
 
-/** What every listener does around a request, whatever its transport: common headers, one log line, metrics, errors. */
-export function addLifecycle(app: FastifyInstance, deps: Pick<TransportDeps, 'clock' | 'metrics' | 'log'>): OpenReplies {
+/**
+ * What every listener does around a request, whatever its transport: rate limit, common headers, one log line, metrics,
+ * errors. The limit counts here and nowhere else, before anything can refuse the request; only probes and documents go
+ * uncounted.
+ */
+export function addLifecycle(app: FastifyInstance, deps: LifecycleDeps): OpenReplies {
   const open = new OpenReplies();
   app.decorateRequest('exchange', null);
+  app.decorateRequest('refusal', null);
   // Fastify would read it; nothing here takes text.
   app.removeContentTypeParser('text/plain');
   app.addHook('onRequest', (request, reply, done) => {
-    exchangeOf(request);
+    const exchange = exchangeOf(request);
     deps.metrics.requestStarted();
     open.add(reply);
     if (request.raw.httpVersionMajor === 2) limitReceiving(deps.clock, request, reply);
     commonHeaders(reply, request.id);
-    done();
+    if (exchange.quiet) {
+      done();
+      return;
+    }
+    app.countRequest(request).then((refusal) => {
+      request.refusal = refusal;
+      if (refusal === null || request.routeOptions.config.tellsRefusal === true) done();
+      else done(refusal);
+    }, done);
   });
   app.addHook('onResponse', (request, reply, done) => {
     open.delete(reply);
     conclude(deps, request, reply);
     done();
   });
-  app.setErrorHandler((error, request, reply) => sendError(request, reply, error));
+  app.setErrorHandler((error, request, reply) => {
+    // HTTP/2 lets any method through; for one that Fastify's router does not know, no hook has run.
+    if (!request.exchange) answerUnrouted(deps, NOT_FOUND, request, reply);
+    else sendError(request, reply, error);
+  });
+  // Node would answer 417 past every hook; what else is expected may as well be ignored (RFC 9110 section 10.1.1).
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   return open;
 }
 
 /** Answers every path and method that no route has. */
-export function addNotFound(app: FastifyInstance, limit: (request: FastifyRequest) => Promise<void>): void {
-  app.setNotFoundHandler({ preHandler: limit }, (request, reply) => sendError(request, reply, NOT_FOUND));
+export function addNotFound(app: FastifyInstance): void {
+  app.setNotFoundHandler((request, reply) => sendError(request, reply, NOT_FOUND));
 }
 
 /**
  * Answers what Fastify refuses before it has a route, such as a path with a broken escape; no hook runs then.
  */
-export function answerUnrouted(
-  deps: Pick<TransportDeps, 'metrics' | 'log'>,
-  error: Error,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): void {
+export function answerUnrouted(deps: LifecycleDeps, error: Error, request: FastifyRequest, reply: FastifyReply): void {
   deps.metrics.requestStarted();
   commonHeaders(reply, request.id);
-  void sendError(request, reply, error);
-  conclude(deps, request, reply);
+  void request.server.countRequest(request).then((refusal) => {
+    sendError(request, reply, refusal ?? error);
+    conclude(deps, request, reply);
+  });
 }
 
 /** The answers under way; a listener that closes tells them to be their connection's last. */

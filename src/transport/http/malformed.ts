@@ -3,7 +3,10 @@ import { ERROR_TABLE, errorBody } from '../errors.ts';
 import type { BrokerError } from '../../domain/errors.ts';
 import { deadlineExceeded, invalidRequest } from '../../domain/errors.ts';
 
-/** Answers bytes that are no HTTP request, in the shape of every other error, and closes the connection. */
+/**
+ * Answers bytes that are no HTTP request, in the shape of every other error, and closes the connection. The rate limit does
+ * not count them: what breaks off in its body was counted when its head came, and behind a proxy the address is the proxy's.
+ */
 export function answerMalformed(error: Error, socket: Socket, requestId: string): void {
   if (!socket.writable) {
     socket.destroy();

@@ -3,7 +3,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { addConnectRoutes } from '../connect/routes.ts';
 import type { HttpDeps, TransportDeps } from '../deps.ts';
 import { MAX_BODY_BYTES } from '../errors.ts';
-import { makeRateLimit } from '../rate-limit.ts';
+import { addRateLimit } from '../rate-limit.ts';
 import { requestIdOf } from '../request-id.ts';
 import { answerMalformed } from './malformed.ts';
 import { addJsonRoutes } from './json-routes.ts';
@@ -28,23 +28,23 @@ const MAX_PARAM_LENGTH = 600;
  */
 export async function makeHttpServer(deps: HttpDeps): Promise<Server> {
   const app = deps.tls === null ? clearHttp1(deps) : tlsWithAlpn(deps, deps.tls);
+  await addRateLimit(app, deps.rateWindows);
   const server = new ListeningServer(app, deps.clock, addLifecycle(app, deps));
-  const limit = await makeRateLimit(app, deps.rateWindows);
-  addNotFound(app, limit);
-  addJsonRoutes(app, deps, limit);
+  addNotFound(app);
+  addJsonRoutes(app, deps);
   addSystemRoutes(app, deps, () => server.draining);
-  await addConnectRoutes(app, deps, limit);
+  await addConnectRoutes(app, deps);
   return server;
 }
 
 /** The listener for gRPC over HTTP/2 without TLS, or with it when it is configured. Health besides, and nothing else. */
 export async function makeGrpcServer(deps: TransportDeps): Promise<Server> {
   const app = deps.tls === null ? clearHttp2(deps) : tlsWithAlpn(deps, deps.tls);
+  await addRateLimit(app, deps.rateWindows);
   const server = new ListeningServer(app, deps.clock, addLifecycle(app, deps));
-  const limit = await makeRateLimit(app, deps.rateWindows);
-  addNotFound(app, limit);
+  addNotFound(app);
   addHealth(app);
-  await addConnectRoutes(app, deps, limit);
+  await addConnectRoutes(app, deps);
   return server;
 }
 
