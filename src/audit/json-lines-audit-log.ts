@@ -1,25 +1,19 @@
-import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import type { AuditEvent } from '../domain/audit-event.ts';
 import type { AuditLog } from '../domain/audit-log.ts';
-import { unavailable } from '../domain/errors.ts';
+import { type BrokerError, unavailable } from '../domain/errors.ts';
+import type { Descriptor } from './descriptor.ts';
 
 /** How long a full pipe may keep us waiting before the write, and with it the request, fails. */
 const MAX_WAIT_MS = 1000;
 const PAUSE_MS = 5;
 
-const STDOUT_FD = 1;
-const LINE_FEED = 0x0a;
+/** A pipe takes this much in one piece or not at all (PIPE_BUF). */
+const MAX_PROBE_BYTES = 4096;
 
-/** A file descriptor's own calls; tests put failing ones in their place. */
-export interface Descriptor {
-  /** As write(2): answers how many bytes went, or throws. */
-  write(bytes: Uint8Array, offset: number, length: number): number;
-  close(): void;
-  /** Blocks this thread for `ms` milliseconds. */
-  pause(ms: number): void;
-}
+export const LINE_FEED = 0x0a;
 
-export interface JsonLinesOptions {
+/** Where lines go. */
+export interface Destination {
   descriptor: Descriptor;
   /** True when what was written before ends in the middle of a line. */
   startsMidLine?: boolean;
@@ -33,26 +27,54 @@ export interface JsonLinesOptions {
  * tore stays torn, and the next event starts on a line of its own.
  */
 export class JsonLinesAuditLog implements AuditLog {
-  readonly #descriptor: Descriptor;
+  readonly #openAgain: (() => Destination) | null;
+  #descriptor: Descriptor;
   #isMidLine: boolean;
+  /** How many bytes the last write was to bring out and did not; 0 when it went through. */
+  #failedBytes = 0;
   #closed = false;
 
-  constructor({ descriptor, startsMidLine = false }: JsonLinesOptions) {
+  /** `openAgain` is for `reopen`; a destination that has no such thing stays the same. */
+  constructor({ descriptor, startsMidLine = false }: Destination, openAgain: (() => Destination) | null = null) {
     this.#descriptor = descriptor;
     this.#isMidLine = startsMidLine;
+    this.#openAgain = openAgain;
   }
 
-  /** Throws `unavailable` when the events could not be written in full. */
+  /**
+   * Throws `unavailable` when the events could not be written in full. Waits for a slow reader, unless the write before
+   * failed: a reader that has stalled is waited for once, not by every request.
+   */
   append(events: readonly AuditEvent[]): void {
     if (events.length === 0) return;
     try {
-      if (this.#closed) throw new Error('the audit log is closed');
+      if (this.#closed) throw closedError();
       const start = this.#isMidLine ? '\n' : '';
       const lines = start + events.map(toLine).join('');
       this.#writeAll(Buffer.from(lines.replace(UNSAFE_IN_A_LINE, escapeCharacter)));
     } catch (cause) {
-      throw unavailable('audit log cannot be written', { cause });
+      throw cannotBeWritten(cause);
     }
+  }
+
+  /** After a write that failed, tries whether as much goes through now; what it writes is blank. */
+  ping(): void {
+    try {
+      if (this.#closed) throw closedError();
+      if (this.#failedBytes > 0) this.#probe();
+    } catch (cause) {
+      throw cannotBeWritten(cause);
+    }
+  }
+
+  /** Goes on in the destination as it is opened now. Throws what opening it throws; the one in use then stays in use. */
+  reopen(): void {
+    if (this.#closed || this.#openAgain === null) return;
+    const { descriptor, startsMidLine = false } = this.#openAgain();
+    const old = this.#descriptor;
+    this.#descriptor = descriptor;
+    this.#isMidLine = startsMidLine;
+    old.close();
   }
 
   /** Later events are refused with `unavailable`. */
@@ -63,6 +85,8 @@ export class JsonLinesAuditLog implements AuditLog {
   }
 
   #writeAll(bytes: Uint8Array): void {
+    const patienceMs = this.#failedBytes > 0 ? 0 : MAX_WAIT_MS;
+    this.#failedBytes = bytes.length;
     let waitedMs = 0;
     let offset = 0;
     while (offset < bytes.length) {
@@ -71,13 +95,27 @@ export class JsonLinesAuditLog implements AuditLog {
         offset += written;
         waitedMs = 0;
         this.#isMidLine = bytes[offset - 1] !== LINE_FEED;
-      } else if (waitedMs < MAX_WAIT_MS) {
+      } else if (waitedMs < patienceMs) {
         this.#descriptor.pause(PAUSE_MS);
         waitedMs += PAUSE_MS;
       } else {
-        throw new Error(`no write went through for ${MAX_WAIT_MS} ms`);
+        throw new Error(`no write went through for ${patienceMs} ms`);
       }
     }
+    this.#failedBytes = 0;
+  }
+
+  /**
+   * Writes as much as failed to go, so that room for less is no false hope: the end of a torn line, then spaces, which JSON
+   * allows before the next event's line.
+   */
+  #probe(): void {
+    const blank = Buffer.alloc(Math.min(this.#failedBytes, MAX_PROBE_BYTES), ' ');
+    if (this.#isMidLine) blank[0] = LINE_FEED;
+    const written = this.#writeSome(blank, 0);
+    if (written > 0) this.#isMidLine = false;
+    if (written < blank.length) throw new Error('too few bytes go through');
+    this.#failedBytes = 0;
   }
 
   /** Zero when the descriptor takes nothing now: a non-blocking pipe whose reader is slow answers EAGAIN. */
@@ -91,52 +129,8 @@ export class JsonLinesAuditLog implements AuditLog {
   }
 }
 
-/**
- * Appends to a regular file of this process, mode 0600, made when absent. Throws when the path is anything else (a directory,
- * a device, a symbolic link: whoever may place one must not redirect the audit trail) or cannot be opened for reading and writing.
- */
-export function openAuditFile(path: string): JsonLinesAuditLog {
-  const { O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDWR } = constants;
-  let fd: number;
-  try {
-    // Non-blocking, because opening a FIFO would wait for its other end.
-    fd = openSync(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
-  } catch (cause) {
-    throw new Error(`audit file ${path} cannot be opened`, { cause });
-  }
-  try {
-    return new JsonLinesAuditLog({ descriptor: fileDescriptor(fd), startsMidLine: endsMidLine(fd, path) });
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
-}
-
-/** Writes to standard output, which stays open when the log is closed. */
-export function auditToStdout(): JsonLinesAuditLog {
-  return new JsonLinesAuditLog({ descriptor: { ...fileDescriptor(STDOUT_FD), close: () => undefined } });
-}
-
-/** The calls of an open file descriptor. */
-export function fileDescriptor(fd: number): Descriptor {
-  return {
-    write: (bytes, offset, length) => writeSync(fd, bytes, offset, length),
-    close: () => closeSync(fd),
-    pause: (ms) => void Atomics.wait(PAUSE_CELL, 0, 0, ms),
-  };
-}
-
-const PAUSE_CELL = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
-
-/** A process that was killed while it wrote leaves half a line. */
-function endsMidLine(fd: number, path: string): boolean {
-  const stat = fstatSync(fd);
-  if (!stat.isFile()) throw new Error(`audit file ${path} is not a regular file`);
-  if (stat.size === 0) return false;
-  const last = new Uint8Array(1);
-  readSync(fd, last, 0, 1, stat.size - 1);
-  return last[0] !== LINE_FEED;
-}
+const closedError = (): Error => new Error('the audit log is closed');
+const cannotBeWritten = (cause: unknown): BrokerError => unavailable('audit log cannot be written', { cause });
 
 /**
  * What JSON leaves as it is and a reader may break a line at or a terminal act upon: C1 controls (NEL and CSI among them),

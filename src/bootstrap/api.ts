@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import packageJson from '../../package.json' with { type: 'json' };
-import { auditToStdout, openAuditFile } from '../audit/json-lines-audit-log.ts';
 import { makeAttestationVerifier } from '../authn/attestation.ts';
 import { makeK8sAttestation } from '../authn/k8s-attestation.ts';
 import { makeSessionTokens } from '../authn/session-tokens.ts';
@@ -20,8 +19,8 @@ import type { AuditLog } from '../domain/audit-log.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { Connector } from '../domain/connector.ts';
 import type { TenantId } from '../domain/ids.ts';
+import type { MemoryGauge } from '../domain/memory-gauge.ts';
 import type { Repository } from '../domain/repository.ts';
-import type { RuntimeStore } from '../domain/runtime-store.ts';
 import { Secret } from '../domain/secret.ts';
 import { MemoryRepository } from '../store/memory/memory-repository.ts';
 import { MemoryRuntimeStore } from '../store/memory/memory-runtime-store.ts';
@@ -31,10 +30,12 @@ import { type Log, type LogDestination, makeLogger } from '../transport/logging.
 import { makeMetrics, type Metrics } from '../transport/metrics.ts';
 import { RateWindows } from '../transport/rate-limit.ts';
 import { startCleanupLoop } from '../worker/cleanup-loop.ts';
-import type { Environment } from './configuration.ts';
+import type { Configuration } from './configuration.ts';
 import { developmentTenant, revisionOf } from './development-tenant.ts';
-import { type KeyFiles, readKeyFiles } from './key-files.ts';
+import type { Environment } from './environment.ts';
+import type { KeyFiles } from './key-files.ts';
 import { systemClock } from './system-clock.ts';
+import { systemMemory } from './system-memory.ts';
 import type { ListenAddress } from './variables.ts';
 
 /** The API, wired and not yet listening. */
@@ -43,14 +44,20 @@ export interface Api {
   start(): Promise<readonly string[]>;
   /** Finishes the calls under way and stops. Resolves when nothing is left running. */
   stop(): Promise<void>;
+  /**
+   * Opens the audit file again, which a rotation has renamed. When that fails, the one in use stays in use and an error is
+   * logged. Events go to one or the other, and none is lost.
+   */
+  reload(): void;
   log: Log;
 }
 
 /** Parts that tests put in the place of the real ones. */
 export interface Parts {
   clock: Clock;
-  auditLog: AuditLog & { close(): void };
+  auditLog: AuditLog & { reopen(): void; close(): void };
   logDestination: LogDestination;
+  memory: MemoryGauge;
 }
 
 /** How many of each kind one pass of the cleanup takes. */
@@ -58,19 +65,19 @@ const CLEANUP_LIMIT = 1000;
 const STANDARD_ERROR = 2;
 const SESSION_TTL_SECONDS = 900;
 
-/** Puts the parts together. Rejects with ConfigurationError when a file that the environment names is missing or wrong. */
-export async function makeApi(environment: Environment, parts: Partial<Parts> = {}): Promise<Api> {
-  const keys = await readKeyFiles(environment);
+/** Puts the parts together. */
+export async function makeApi(configuration: Configuration, parts: Partial<Parts> = {}): Promise<Api> {
+  const { environment, keys } = configuration;
   const clock = parts.clock ?? systemClock;
   const metrics = makeMetrics();
   const destination = parts.logDestination ?? pino.destination({ dest: STANDARD_ERROR, sync: false });
   const log = makeLogger({ level: environment.ASB_LOG_LEVEL, destination });
-  const auditLog = parts.auditLog ?? openAudit(environment);
+  const auditLog = parts.auditLog ?? configuration.auditLog;
   const repository = new MemoryRepository({ auditLog: counted(auditLog, metrics) });
   const runtime = new MemoryRuntimeStore();
   const newRequestId = () => `req_${randomUUID()}`;
 
-  const deps = brokerDeps(environment, keys, { clock, repository, runtime });
+  const deps = brokerDeps(environment, keys, { clock, repository, runtime, memory: parts.memory ?? systemMemory });
   const http: HttpDeps = {
     broker: makeBroker(deps),
     clock,
@@ -80,7 +87,11 @@ export async function makeApi(environment: Environment, parts: Partial<Parts> = 
     rateWindows: new RateWindows(clock, environment.ASB_RATE_LIMIT_PER_MINUTE),
     trustedProxies: environment.ASB_TRUSTED_PROXIES,
     tls: keys.tls,
-    readiness: async () => ({ repository: await readinessOf(repository), runtime: await readinessOf(runtime) }),
+    readiness: async () => ({
+      repository: await readinessOf(repository),
+      runtime: await readinessOf(runtime),
+      audit_log: await readinessOf(auditLog),
+    }),
     publicKeys: () => deps.tokens.publicKeys(),
     version: packageJson.version,
   };
@@ -120,13 +131,21 @@ export async function makeApi(environment: Environment, parts: Partial<Parts> = 
       await stopCleanup();
       auditLog.close();
     },
+    reload() {
+      try {
+        auditLog.reopen();
+        log.info({}, 'reloaded');
+      } catch (error) {
+        log.error({ error }, 'the audit file could not be opened again; the one in use stays in use');
+      }
+    },
   };
 }
 
 function brokerDeps(
   environment: Environment,
   keys: KeyFiles,
-  { clock, repository, runtime }: { clock: Clock; repository: Repository; runtime: RuntimeStore },
+  { clock, repository, runtime, memory }: Pick<BrokerDeps, 'clock' | 'runtime' | 'memory'> & { repository: Repository },
 ): BrokerDeps {
   // readEnvironment has made sure that it is set.
   const issuer = environment.ASB_K8S_ISSUER ?? '';
@@ -150,6 +169,9 @@ function brokerDeps(
     grants,
     connectors: makeStaticResolver(connectors(environment, clock)),
     deliveries: [makeProxyDelivery(ids)],
+    maxOpenGrantsPerSession: environment.ASB_MAX_OPEN_GRANTS,
+    memory,
+    maxBufferedBytes: environment.ASB_PROXY_MAX_BUFFERED_BYTES,
     budget: {
       maxConcurrent: environment.ASB_PROXY_MAX_CONCURRENT,
       maxRequests: environment.ASB_PROXY_MAX_REQUESTS,
@@ -171,17 +193,16 @@ function connectors(environment: Environment, clock: Clock): readonly Connector[
   ];
 }
 
-const openAudit = ({ ASB_AUDIT_FILE: path }: Environment) => (path === undefined ? auditToStdout() : openAuditFile(path));
-
 /** Counts what has been written. */
 const counted = (auditLog: AuditLog, metrics: Metrics): AuditLog => ({
   append(events) {
     auditLog.append(events);
     for (const { type, code, reason } of events) metrics.observeAuditEvent(type, code ?? null, reason ?? null);
   },
+  ping: () => auditLog.ping(),
 });
 
-async function readinessOf(dependency: { ping(): Promise<void> }): Promise<string> {
+async function readinessOf(dependency: { ping(): Promise<void> | void }): Promise<string> {
   try {
     await dependency.ping();
     return 'ok';

@@ -1,10 +1,14 @@
-import { z } from 'zod';
-import { NOT_YET_SUPPORTED, VARIABLES } from './variables.ts';
+import type { JsonLinesAuditLog } from '../audit/json-lines-audit-log.ts';
+import { auditToStdout, openAuditFile } from '../audit/open-audit-log.ts';
+import { type Environment, readEnvironment } from './environment.ts';
+import { type KeyFiles, readKeyFiles } from './key-files.ts';
 
-const SCHEMA = z.object(VARIABLES);
-
-/** The environment, parsed. */
-export type Environment = z.output<typeof SCHEMA>;
+/** What the process runs on: its environment, and what the files named there hold. */
+export interface Configuration {
+  environment: Environment;
+  keys: KeyFiles;
+  auditLog: JsonLinesAuditLog;
+}
 
 /** Everything that is wrong with a configuration, each with what to change. */
 export class ConfigurationError extends Error {
@@ -19,45 +23,27 @@ export class ConfigurationError extends Error {
   }
 }
 
-const PAIRS = [
-  ['ASB_K8S_ISSUER', 'ASB_K8S_PUBLIC_KEY_FILE'],
-  ['ASB_TLS_CERT_FILE', 'ASB_TLS_KEY_FILE'],
-] as const;
-
-/** Reads the environment. Throws ConfigurationError with every problem at once; no message holds a value that may be secret. */
-export function readEnvironment(variables: Readonly<Record<string, string | undefined>>): Environment {
-  const set = Object.fromEntries(
-    Object.entries(variables).filter(([, value]) => value !== undefined && value.trim() !== ''),
-  );
-  const problems: string[] = [];
-  for (const name of Object.keys(set)) {
-    if (NOT_YET_SUPPORTED.some((pattern) => pattern.test(name))) {
-      problems.push(`${name}: is not supported by this version; unset it`);
-    }
+/**
+ * Reads the environment and the key files, and opens the audit log. Rejects with ConfigurationError with every problem at
+ * once; no message holds a value that may be secret.
+ */
+export async function readConfiguration(variables: Readonly<Record<string, string | undefined>>): Promise<Configuration> {
+  const { environment, files, problems: mistakes } = readEnvironment(variables);
+  const problems = [...mistakes];
+  const keys = await readKeyFiles(files, problems);
+  const auditLog = openAudit(files.ASB_AUDIT_FILE, problems);
+  if (environment === null || auditLog === null || problems.length > 0) {
+    auditLog?.close();
+    throw new ConfigurationError(problems);
   }
-  for (const [one, other] of PAIRS) {
-    if ((set[one] === undefined) !== (set[other] === undefined)) {
-      problems.push(set[one] === undefined ? `${one}: must be set, as ${other} is` : `${other}: must be set, as ${one} is`);
-    }
-  }
-  if (set.ASB_K8S_ISSUER === undefined && set.ASB_K8S_PUBLIC_KEY_FILE === undefined) {
-    problems.push('ASB_K8S_ISSUER and ASB_K8S_PUBLIC_KEY_FILE: must be set; without them no workload can be attested');
-  }
-  const parsed = SCHEMA.safeParse(set);
-  if (!parsed.success) {
-    problems.push(...parsed.error.issues.map((issue) => `${issue.path[0]?.toString() ?? ''}: ${issue.message}`));
-  }
-  if (!parsed.success || problems.length > 0) throw new ConfigurationError(problems);
-  return parsed.data;
+  return { environment, keys, auditLog };
 }
 
-/** Variables that look like ours and are not: most likely a slip of the pen. Those Kubernetes makes for a service named asb are left out. */
-export function unknownVariables(variables: Readonly<Record<string, string | undefined>>): readonly string[] {
-  return Object.keys(variables).filter(
-    (name) =>
-      name.startsWith('ASB_') &&
-      !(name in VARIABLES) &&
-      !NOT_YET_SUPPORTED.some((pattern) => pattern.test(name)) &&
-      !/^ASB_(SERVICE|PORT|TEST)_?/.test(name),
-  );
+function openAudit(path: string | undefined, problems: string[]): JsonLinesAuditLog | null {
+  try {
+    return path === undefined ? auditToStdout() : openAuditFile(path);
+  } catch (error) {
+    problems.push(`ASB_AUDIT_FILE: ${error instanceof Error ? error.message : 'cannot be opened'}`);
+    return null;
+  }
 }

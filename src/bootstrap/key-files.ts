@@ -3,7 +3,7 @@ import { createSecureContext } from 'node:tls';
 import { parsePublicKeys, type VerificationKey } from '../authn/pem-keys.ts';
 import { ephemeralKeyRing, keyRingFromPem } from '../crypto/key-ring.ts';
 import type { KeyRing } from '../domain/key-ring.ts';
-import { ConfigurationError, type Environment } from './configuration.ts';
+import type { FilePaths } from './environment.ts';
 
 /** Every key the environment names, read and checked. */
 export interface KeyFiles {
@@ -14,10 +14,9 @@ export interface KeyFiles {
   tls: { cert: string; key: string } | null;
 }
 
-/** Reads the key files. Rejects with ConfigurationError that lists every file that is missing or wrong. */
-export async function readKeyFiles(environment: Environment): Promise<KeyFiles> {
-  const problems: string[] = [];
-  const read = async <T>(variable: keyof Environment, path: string | undefined, parse: (pem: string) => T | Promise<T>) => {
+/** Reads the key files. Adds to `problems` each that is missing or wrong; what it answers then is of no use. */
+export async function readKeyFiles(files: FilePaths, problems: string[]): Promise<KeyFiles> {
+  const read = async <T>(variable: keyof FilePaths, path: string | undefined, parse: (pem: string) => T | Promise<T>) => {
     try {
       return path === undefined ? null : await parse(readText(path));
     } catch (error) {
@@ -25,16 +24,15 @@ export async function readKeyFiles(environment: Environment): Promise<KeyFiles> 
       return null;
     }
   };
-  const k8sKeys = await read('ASB_K8S_PUBLIC_KEY_FILE', environment.ASB_K8S_PUBLIC_KEY_FILE, parsePublicKeys);
-  const signing = environment.ASB_SESSION_SIGNING_PRIVATE_KEY_FILE;
+  const k8sKeys = await read('ASB_K8S_PUBLIC_KEY_FILE', files.ASB_K8S_PUBLIC_KEY_FILE, parsePublicKeys);
+  const signing = files.ASB_SESSION_SIGNING_PRIVATE_KEY_FILE;
   const ring = await read('ASB_SESSION_SIGNING_PRIVATE_KEY_FILE', signing, keyRingFromPem);
-  const cert = await read('ASB_TLS_CERT_FILE', environment.ASB_TLS_CERT_FILE, (pem) => pem);
-  const key = await read('ASB_TLS_KEY_FILE', environment.ASB_TLS_KEY_FILE, (pem) => pem);
+  const cert = await read('ASB_TLS_CERT_FILE', files.ASB_TLS_CERT_FILE, (pem) => pem);
+  const key = await read('ASB_TLS_KEY_FILE', files.ASB_TLS_KEY_FILE, (pem) => pem);
   const tls = cert === null || key === null ? null : { cert, key };
   if (tls !== null && !isUsable(tls)) {
     problems.push('ASB_TLS_CERT_FILE and ASB_TLS_KEY_FILE: must be a PEM certificate and its own private key');
   }
-  if (problems.length > 0) throw new ConfigurationError(problems);
   return {
     k8sKeys: k8sKeys ?? [],
     sessionKeys: ring ?? (await ephemeralKeyRing()),

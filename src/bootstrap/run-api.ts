@@ -1,15 +1,17 @@
 import { once } from 'node:events';
 import { makeApi, type Api } from './api.ts';
-import { ConfigurationError, readEnvironment, unknownVariables } from './configuration.ts';
+import { ConfigurationError, readConfiguration } from './configuration.ts';
+import { unknownVariables } from './environment.ts';
 
 /**
- * Runs the API until it is told to stop by SIGTERM or SIGINT; a second signal ends it at once. Resolves with the exit code:
- * 0 after an orderly stop, 1 when it could not start.
+ * Runs the API until it is told to stop by SIGTERM or SIGINT; a second signal ends it at once. SIGHUP reloads it. Resolves with
+ * the exit code: 0 after an orderly stop, 1 when it could not start.
  */
 export async function runApi(variables: Readonly<Record<string, string | undefined>>): Promise<number> {
   let api: Api;
   try {
-    api = await makeApi(readEnvironment(variables));
+    api = await makeApi(await readConfiguration(variables));
+    process.on('SIGHUP', () => api.reload());
     const unknown = unknownVariables(variables);
     if (unknown.length > 0) api.log.warn({ problems: unknown }, 'variables that begin with ASB_ and mean nothing here');
     await api.start();

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { GITHUB_OPERATIONS } from '../connectors/github/operations.ts';
+import { isSendableToken } from '../connectors/github/token-source.ts';
 
 /** Where to listen; an empty host means every interface. */
 export interface ListenAddress {
@@ -113,6 +114,7 @@ export const VARIABLES = {
     .meta({ default: 'asb', description: 'Issuer (`iss`) of session tokens.' }),
   ASB_GITHUB_TOKEN: z
     .string()
+    .refine(isSendableToken, 'must be printable ASCII without spaces or line breaks')
     .optional()
     .meta({ description: 'Token that ASB itself uses at GitHub. Without it nothing is delivered for GitHub.' }),
   ASB_GITHUB_API_BASE_URL: apiUrl.default(new URL('https://api.github.com')).meta({
@@ -123,6 +125,16 @@ export const VARIABLES = {
     default: 'all',
     description: `Operations the proxy may run, separated by commas: ${OPERATION_NAMES.join(', ')}.`,
   }),
+  ASB_MAX_OPEN_GRANTS: wholeNumber(1, 1_000_000)
+    .default(100)
+    .meta({ default: '100', description: 'Grants that one session may have open at once.' }),
+  ASB_PROXY_MAX_BUFFERED_BYTES: wholeNumber(2 ** 20, 2 ** 40)
+    .default(256 * 2 ** 20)
+    .meta({
+      default: '268435456',
+      description:
+        'Bytes of buffers the process may hold; beyond it, large GitHub answers are refused until some have left.',
+    }),
   ASB_PROXY_MAX_CONCURRENT: wholeNumber(1, 1000)
     .default(8)
     .meta({ default: '8', description: 'Calls one handle may have under way.' }),
@@ -138,13 +150,14 @@ export const VARIABLES = {
   }),
   ASB_RATE_LIMIT_PER_MINUTE: wholeNumber(1, 100_000_000)
     .default(6000)
-    .meta({ default: '6000', description: 'Calls a minute that one client address may make.' }),
+    .meta({ default: '6000', description: 'Requests a minute that one client address may make.' }),
   ASB_TRUSTED_PROXIES: cidrs.default([]).meta({
     default: '',
     description: 'Addresses or CIDR ranges of load balancers whose X-Forwarded-For names the client.',
   }),
   ASB_AUDIT_FILE: file.optional().meta({
-    description: 'File that audit events are appended to, one JSON object a line. Without it they go to standard output.',
+    description:
+      'File that audit events are appended to, one JSON object a line; after a rotation renamed it, SIGHUP makes ASB open it again. Without it they go to standard output.',
   }),
   ASB_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info').meta({
     default: 'info',

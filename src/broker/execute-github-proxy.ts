@@ -4,6 +4,7 @@ import type { ConnectorResolver, PreparedCall, ProxyAnswer } from '../domain/con
 import { BrokerError, budgetExceeded, deadlineExceeded, unauthorized, unavailable } from '../domain/errors.ts';
 import type { Grant } from '../domain/grant.ts';
 import type { HandleHash } from '../domain/ids.ts';
+import type { MemoryGauge } from '../domain/memory-gauge.ts';
 import type { GrantRepository } from '../domain/repository.ts';
 import { parseResourceRef } from '../domain/resource.ts';
 import type { ProxyBudget, RuntimeStore } from '../domain/runtime-store.ts';
@@ -22,6 +23,9 @@ export interface ExecuteGitHubProxyDeps extends AuditDeps {
   runtime: RuntimeStore;
   connectors: ConnectorResolver;
   budget: ProxyBudget;
+  memory: MemoryGauge;
+  /** Beyond this, large answers are refused. Budgets bound each handle; this bounds all of them together. */
+  maxBufferedBytes: number;
 }
 
 /** A call that may be made: its handle is live, its parameters are checked, its slot is taken. */
@@ -34,6 +38,9 @@ interface AdmittedCall {
 }
 
 const CONCURRENCY_RETRY_SECONDS = 1;
+const MEMORY_RETRY_SECONDS = 5;
+/** Answers up to this size are never refused for memory: looking costs more than they do. */
+const SMALL_ANSWER_BYTES = 256 * 1024;
 
 /** Makes one allowed GitHub call for the holder of a live handle, within that handle's budget. */
 export function executeGitHubProxy(deps: ExecuteGitHubProxyDeps): UseCase<ExecuteGitHubProxyRequest, ProxyAnswer> {
@@ -128,6 +135,7 @@ async function sendWithinDeadline(
   handleHash: HandleHash,
 ): Promise<ProxyAnswer> {
   const { timeoutSeconds } = deps.budget;
+  let received = 0;
   // One controller and a listener: AbortSignal.any costs a tenth of the whole call.
   const ended = new AbortController();
   const onCallerGone = () => ended.abort(context.signal.reason);
@@ -140,6 +148,8 @@ async function sendWithinDeadline(
     return await call.send({
       signal: ended.signal,
       spendBytes: async (bytes) => {
+        received += bytes;
+        if (received > SMALL_ANSWER_BYTES) requireMemory(deps, bytes);
         if (!(await deps.runtime.spendBytes(handleHash, bytes))) throw exhausted('bytes', deps.budget);
       },
     });
@@ -147,4 +157,11 @@ async function sendWithinDeadline(
     cancel();
     context.signal.removeEventListener('abort', onCallerGone);
   }
+}
+
+function requireMemory({ memory, maxBufferedBytes }: ExecuteGitHubProxyDeps, bytes: number): void {
+  if (memory.bufferedBytes() + bytes <= maxBufferedBytes) return;
+  throw unavailable('the broker holds as many answers as it can; ask for fewer or smaller pages, or try again later', {
+    retryAfterSeconds: MEMORY_RETRY_SECONDS,
+  });
 }

@@ -33,6 +33,7 @@ export interface RequestGrantDeps extends AuditDeps, AuthenticateSessionDeps {
   grants: GrantAuthorizer;
   connectors: ConnectorResolver;
   deliveries: readonly DeliveryAdapter[];
+  maxOpenGrantsPerSession: number;
 }
 
 /** Decides on one capability, on one resource, through one tool, and issues what was decided. */
@@ -74,6 +75,11 @@ export function requestGrant(deps: RequestGrantDeps): UseCase<RequestGrantReques
       const subject = grantSubject(approved);
       const details = { ...trail.details, expires_at: approved.expiresAt.toISOString(), reason: approved.reason };
       await deps.repository.transact((unit) => {
+        unit.requireRoomForGrant({
+          tenantId: session.tenantId,
+          sessionId: session.id,
+          maxOpen: deps.maxOpenGrantsPerSession,
+        });
         unit.insertGrant(approved);
         unit.record(auditEvent(deps, context, 'grant.approved', subject, { details }));
         unit.insertArtifact(artifact);

@@ -7,4 +7,6 @@ export interface AuditLog {
    * record must then not happen.
    */
   append(events: readonly AuditEvent[]): void;
+  /** Throws `unavailable` while events cannot be written. Finds out by itself when they can be again. */
+  ping(): void;
 }

@@ -14,7 +14,7 @@ export interface SlotRequest {
   slotId: string;
   budget: ProxyBudget;
   now: Date;
-  /** When the handle itself ends; what is kept about it may be forgotten then. */
+  /** When the handle itself ends; what is kept about it may be forgotten once its slots are free. */
   handleExpiresAt: Date;
 }
 
@@ -32,7 +32,10 @@ export interface RuntimeStore {
   spendBytes(handleHash: HandleHash, bytes: number): Promise<boolean>;
   /** Gives a slot back. A slot that lapsed or was given back before is no error. */
   releaseSlot(handleHash: HandleHash, slotId: string): Promise<void>;
-  /** Drops what belongs to handles that ended before `now`. */
+  /**
+   * Drops what belongs to handles that ended before `now`. One with a slot still held is kept until that is given back or
+   * lapses, and dropped by a later pass: the call under way pays for its bytes to the end.
+   */
   forgetExpired(now: Date): Promise<void>;
   ping(): Promise<void>;
 }

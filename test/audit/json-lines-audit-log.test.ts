@@ -1,57 +1,10 @@
-import { execFileSync, spawn } from 'node:child_process';
-import {
-  closeSync,
-  constants,
-  createReadStream,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { fileDescriptor, JsonLinesAuditLog, openAuditFile, type Descriptor } from '../../src/audit/json-lines-audit-log.ts';
-import { anEvent, after, TENANT } from '../support/entities.ts';
+import { describe, expect, it } from 'vitest';
+import { JsonLinesAuditLog } from '../../src/audit/json-lines-audit-log.ts';
+import { idOf, idsOf } from '../support/audit-lines.ts';
+import { anEvent, TENANT } from '../support/entities.ts';
+import { ScriptedDescriptor, systemError } from '../support/scripted-descriptor.ts';
 
 const UNAVAILABLE: unknown = expect.objectContaining({ code: 'unavailable', message: 'audit log cannot be written' });
-
-/** Writes into a string; `answers` are what the next writes do instead: take so many bytes, or throw. */
-class ScriptedDescriptor implements Descriptor {
-  written = '';
-  writes = 0;
-  pausedMs = 0;
-  answers: (number | Error)[] = [];
-
-  write(bytes: Uint8Array, offset: number, length: number): number {
-    this.writes += 1;
-    const answer = this.answers.shift() ?? length;
-    if (answer instanceof Error) throw answer;
-    this.written += Buffer.from(bytes).toString('latin1', offset, offset + answer);
-    return answer;
-  }
-
-  close(): void {
-    this.answers = [];
-  }
-
-  pause(ms: number): void {
-    this.pausedMs += ms;
-  }
-}
-
-const failure = (code: string): Error => Object.assign(new Error(code), { code });
-const idsOf = (text: string): unknown[] => text.trimEnd().split('\n').map(idOf);
-
-function idOf(line: string): unknown {
-  const parsed: unknown = JSON.parse(line);
-  return typeof parsed === 'object' && parsed !== null && 'id' in parsed ? parsed.id : parsed;
-}
 
 describe('a line', () => {
   const lineOf = (event: Parameters<JsonLinesAuditLog['append']>[0][number]): string => {
@@ -147,7 +100,7 @@ describe('a batch', () => {
 
   it('waits for a slow reader', () => {
     const descriptor = new ScriptedDescriptor();
-    descriptor.answers = [failure('EAGAIN'), 20, failure('EAGAIN'), 0];
+    descriptor.answers = [systemError('EAGAIN'), 20, systemError('EAGAIN'), 0];
     const event = anEvent();
     new JsonLinesAuditLog({ descriptor }).append([event]);
     expect(idsOf(descriptor.written)).toEqual([event.id]);
@@ -155,11 +108,11 @@ describe('a batch', () => {
   });
 
   it.each([
-    { name: 'refuses every write', answer: failure('EAGAIN') },
+    { name: 'refuses every write', answer: systemError('EAGAIN') },
     { name: 'takes no byte', answer: 0 },
   ])('fails after a second when the reader $name', ({ answer }) => {
     const descriptor = new ScriptedDescriptor();
-    descriptor.answers = Array.from({ length: 10_000 }, () => answer);
+    descriptor.always = answer;
     const log = new JsonLinesAuditLog({ descriptor });
     expect(() => log.append([anEvent()])).toThrow(UNAVAILABLE);
     expect(descriptor.pausedMs).toBe(1000);
@@ -168,7 +121,7 @@ describe('a batch', () => {
 
   it.each(['ENOSPC', 'EIO', 'EPIPE', 'EBADF'])('fails on %s with the cause for the log alone', (code) => {
     const descriptor = new ScriptedDescriptor();
-    const cause = failure(code);
+    const cause = systemError(code);
     descriptor.answers = [cause];
     const log = new JsonLinesAuditLog({ descriptor });
     expect(() => log.append([anEvent()])).toThrow(expect.objectContaining({ code: 'unavailable', cause }));
@@ -187,9 +140,9 @@ describe('a batch', () => {
     const log = new JsonLinesAuditLog({ descriptor });
     const [first, lost, second, third] = [anEvent(), anEvent(), anEvent(), anEvent()];
     log.append([first]);
-    descriptor.answers = [25, failure('ENOSPC')];
+    descriptor.answers = [25, systemError('ENOSPC')];
     expect(() => log.append([lost])).toThrow(UNAVAILABLE);
-    descriptor.answers = [failure('ENOSPC')];
+    descriptor.answers = [systemError('ENOSPC')];
     expect(() => log.append([lost])).toThrow(UNAVAILABLE);
     log.append([second]);
     log.append([third]);
@@ -210,92 +163,186 @@ describe('a batch', () => {
   });
 });
 
-describe('an audit file', () => {
-  let folder = '';
-  beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), 'asb-audit-'))));
-  afterEach(() => rmSync(folder, { recursive: true }));
-  const path = () => join(folder, 'audit.jsonl');
+describe('a reader that has stalled', () => {
+  const aStalledLog = () => {
+    const descriptor = new ScriptedDescriptor();
+    const log = new JsonLinesAuditLog({ descriptor });
+    descriptor.always = systemError('EAGAIN');
+    expect(() => log.append([anEvent()])).toThrow(UNAVAILABLE);
+    expect(descriptor.pausedMs).toBe(1000);
+    descriptor.pausedMs = 0;
+    return { descriptor, log };
+  };
 
-  it('is made for its owner alone', () => {
-    openAuditFile(path()).close();
-    expect(statSync(path()).mode & 0o777).toBe(0o600);
+  it('is waited for once: later events fail at once, each after one try', () => {
+    const { descriptor, log } = aStalledLog();
+    const before = descriptor.writes;
+    for (let attempt = 0; attempt < 10; attempt += 1) expect(() => log.append([anEvent()])).toThrow(UNAVAILABLE);
+    expect(descriptor.writes - before).toBe(10);
+    expect(descriptor.pausedMs).toBe(0);
   });
 
-  it('is appended to, by the next process too', () => {
-    const events = [anEvent(), anEvent({ at: after(1) }), anEvent()];
-    for (const event of events) {
-      const log = openAuditFile(path());
-      log.append([event]);
-      log.close();
-    }
-    expect(idsOf(readFileSync(path(), 'utf8'))).toEqual(events.map(({ id }) => id));
-  });
-
-  it('continues on a new line after a process that was killed while it wrote', () => {
-    writeFileSync(path(), '{"id":"evt_whole"}\n{"id":"evt_to');
-    const event = anEvent();
-    const log = openAuditFile(path());
-    log.append([event]);
-    log.close();
-    const lines = readFileSync(path(), 'utf8').trimEnd().split('\n');
-    expect(lines.slice(0, 2)).toEqual(['{"id":"evt_whole"}', '{"id":"evt_to']);
-    expect(lines.slice(2).map(idOf)).toEqual([event.id]);
-  });
-
-  it('has each batch before append returns', () => {
-    const log = openAuditFile(path());
+  it('is not waited for in the middle of the first line that goes again', () => {
+    const { descriptor, log } = aStalledLog();
+    descriptor.answers = [25];
+    expect(() => log.append([anEvent()])).toThrow(UNAVAILABLE);
+    expect(descriptor.pausedMs).toBe(0);
+    descriptor.always = null;
     const event = anEvent();
     log.append([event]);
-    expect(idsOf(readFileSync(path(), 'utf8'))).toEqual([event.id]);
-    log.close();
+    const [torn, ...lines] = descriptor.written.trimEnd().split('\n');
+    expect(torn).toHaveLength(25);
+    expect(lines.map(idOf)).toEqual([event.id]);
   });
 
-  it('is not a directory, a link, a device or in a folder that is not there', () => {
-    mkdirSync(join(folder, 'directory'));
-    writeFileSync(join(folder, 'target'), '');
-    symlinkSync(join(folder, 'target'), join(folder, 'link'));
-    symlinkSync(join(folder, 'nowhere'), join(folder, 'dangling'));
-    for (const name of ['directory', 'link', 'dangling', 'missing/audit.jsonl']) {
-      expect(() => openAuditFile(join(folder, name))).toThrow(/audit file .* cannot be opened/);
-    }
-    expect(() => openAuditFile('/dev/full')).toThrow('audit file /dev/full is not a regular file');
-    expect(() => statSync(join(folder, 'nowhere'))).toThrow('ENOENT');
+  it('is written to again as soon as it reads, and then waited for again', () => {
+    const { descriptor, log } = aStalledLog();
+    descriptor.always = null;
+    const [first, second] = [anEvent(), anEvent()];
+    log.append([first]);
+    descriptor.answers = [systemError('EAGAIN'), systemError('EAGAIN')];
+    log.append([second]);
+    expect(descriptor.pausedMs).toBeGreaterThan(0);
+    expect(idsOf(descriptor.written)).toEqual([first.id, second.id]);
+  });
+
+  it('is not blamed for an event that cannot be written down', () => {
+    const descriptor = new ScriptedDescriptor();
+    const log = new JsonLinesAuditLog({ descriptor });
+    expect(() => log.append([anEvent({ at: new Date(Number.NaN) })])).toThrow(UNAVAILABLE);
+    expect(() => log.ping()).not.toThrow();
+    expect(descriptor.writes).toBe(0);
   });
 });
 
-it('fails on a full disk with unavailable and nothing else', () => {
-  const fd = openSync('/dev/full', 'w');
-  const log = new JsonLinesAuditLog({ descriptor: fileDescriptor(fd) });
-  expect(() => log.append([anEvent()])).toThrow(UNAVAILABLE);
-  expect(() => log.append([anEvent()])).toThrow(UNAVAILABLE);
-  closeSync(fd);
+describe('ping', () => {
+  const aFullDisk = (bytesThatFit = 0) => {
+    const descriptor = new ScriptedDescriptor();
+    const log = new JsonLinesAuditLog({ descriptor });
+    descriptor.always = systemError('ENOSPC');
+    if (bytesThatFit > 0) descriptor.answers = [bytesThatFit];
+    expect(() => log.append([anEvent()])).toThrow(UNAVAILABLE);
+    return { descriptor, log };
+  };
+
+  it('writes nothing while all is well', () => {
+    const descriptor = new ScriptedDescriptor();
+    const log = new JsonLinesAuditLog({ descriptor });
+    log.ping();
+    log.append([anEvent()]);
+    log.ping();
+    expect(descriptor.writes).toBe(1);
+  });
+
+  it('fails while the disk is full, and goes well by itself when it is not any more', () => {
+    const { descriptor, log } = aFullDisk();
+    for (let attempt = 0; attempt < 3; attempt += 1) expect(() => log.ping()).toThrow(UNAVAILABLE);
+    expect(descriptor.pausedMs).toBe(0);
+    descriptor.always = null;
+    log.ping();
+    const written = descriptor.writes;
+    log.ping();
+    expect(descriptor.writes).toBe(written);
+  });
+
+  it('goes well when an event has gone through', () => {
+    const { descriptor, log } = aFullDisk();
+    descriptor.always = null;
+    log.append([anEvent()]);
+    const written = descriptor.writes;
+    log.ping();
+    expect(descriptor.writes).toBe(written);
+  });
+
+  it('is not content with room for less than what failed', () => {
+    const { descriptor, log } = aFullDisk();
+    descriptor.answers = [1, 2];
+    expect(() => log.ping()).toThrow(UNAVAILABLE);
+    expect(() => log.ping()).toThrow(UNAVAILABLE);
+    expect(() => log.ping()).toThrow(UNAVAILABLE);
+  });
+
+  it('asks a pipe for no more than it takes in one piece', () => {
+    const descriptor = new ScriptedDescriptor();
+    const log = new JsonLinesAuditLog({ descriptor });
+    descriptor.always = systemError('EAGAIN');
+    expect(() => log.append([anEvent({ details: { filler: 'x'.repeat(100_000) } })])).toThrow(UNAVAILABLE);
+    descriptor.always = null;
+    log.ping();
+    expect(descriptor.written).toHaveLength(4096);
+  });
+
+  it.each([
+    { name: 'nothing was written', bytesThatFit: 0, torn: [] },
+    { name: 'a line was torn', bytesThatFit: 25, torn: [expect.stringMatching(/^{.{24}$/)] },
+  ])('leaves every later line readable, and none empty, when $name', ({ bytesThatFit, torn }) => {
+    const { descriptor, log } = aFullDisk(bytesThatFit);
+    descriptor.answers = [3];
+    expect(() => log.ping()).toThrow(UNAVAILABLE);
+    descriptor.always = null;
+    log.ping();
+    const [first, second] = [anEvent(), anEvent()];
+    log.append([first]);
+    log.append([second]);
+    const lines = descriptor.written.trimEnd().split('\n');
+    expect(lines.splice(0, torn.length)).toEqual(torn);
+    expect(lines.map(idOf)).toEqual([first.id, second.id]);
+  });
+
+  it('fails when the log is closed', () => {
+    const log = new JsonLinesAuditLog({ descriptor: new ScriptedDescriptor() });
+    log.close();
+    expect(() => log.ping()).toThrow(UNAVAILABLE);
+  });
 });
 
-describe('standard output', () => {
-  const script = `
-    import { auditToStdout } from './src/audit/json-lines-audit-log.ts';
-    const log = auditToStdout();
-    const details = { filler: 'x'.repeat(20_000) };
-    for (let batch = 0; batch < 4; batch += 1) {
-      const ids = Array.from({ length: 50 }, (_, index) => 'evt_' + (batch * 50 + index));
-      log.append(ids.map((id) => ({ id, at: new Date(0), type: 'session.created', requestId: 'r', subject: {}, details })));
-    }
-    log.close();`;
+describe('reopen', () => {
+  it('goes on in the new destination, on a line of its own, and closes the old one', () => {
+    const [old, fresh] = [new ScriptedDescriptor(), new ScriptedDescriptor()];
+    const log = new JsonLinesAuditLog({ descriptor: old }, () => ({ descriptor: fresh, startsMidLine: true }));
+    const [before, behind] = [anEvent(), anEvent()];
+    log.append([before]);
+    log.reopen();
+    log.append([behind]);
+    expect(idsOf(old.written)).toEqual([before.id]);
+    expect(old.isClosed).toBe(true);
+    expect(fresh.written.startsWith('\n{')).toBe(true);
+    expect(idsOf(fresh.written.trimStart())).toEqual([behind.id]);
+  });
 
-  it('gets every event through a non-blocking pipe that is full most of the time', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'asb-audit-'));
-    const pipe = join(folder, 'pipe');
-    execFileSync('mkfifo', [pipe]);
-    // A FIFO opens without waiting only when its other end is there; a read-write descriptor is both.
-    const bothEnds = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
-    const readEnd = openSync(pipe, constants.O_RDONLY);
-    const writeEnd = openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
-    spawn(process.execPath, ['--input-type=module', '--eval', script], { stdio: ['ignore', writeEnd, 'inherit'] });
-    closeSync(writeEnd);
-    closeSync(bothEnds);
-    const ids: unknown[] = [];
-    for await (const line of createInterface({ input: createReadStream('', { fd: readEnd }) })) ids.push(idOf(line));
-    rmSync(folder, { recursive: true });
-    expect(ids).toEqual(Array.from({ length: 200 }, (_, index) => `evt_${index}`));
+  it('keeps the old destination when the new one cannot be opened', () => {
+    const descriptor = new ScriptedDescriptor();
+    const log = new JsonLinesAuditLog({ descriptor }, () => {
+      throw systemError('EACCES');
+    });
+    const [before, behind] = [anEvent(), anEvent()];
+    log.append([before]);
+    expect(() => log.reopen()).toThrow('EACCES');
+    log.append([behind]);
+    expect(idsOf(descriptor.written)).toEqual([before.id, behind.id]);
+    expect(descriptor.isClosed).toBe(false);
+  });
+
+  it('does not take a disk that was full for mended', () => {
+    const [old, fresh] = [new ScriptedDescriptor(), new ScriptedDescriptor()];
+    const log = new JsonLinesAuditLog({ descriptor: old }, () => ({ descriptor: fresh }));
+    old.always = fresh.always = systemError('ENOSPC');
+    expect(() => log.append([anEvent()])).toThrow(UNAVAILABLE);
+    log.reopen();
+    expect(() => log.ping()).toThrow(UNAVAILABLE);
+  });
+
+  it('opens nothing for a log that is closed, and changes nothing where there is nothing to open', () => {
+    const closed = new JsonLinesAuditLog({ descriptor: new ScriptedDescriptor() }, () => {
+      throw new Error('must not be opened');
+    });
+    closed.close();
+    closed.reopen();
+    const descriptor = new ScriptedDescriptor();
+    const log = new JsonLinesAuditLog({ descriptor });
+    log.reopen();
+    log.append([anEvent()]);
+    expect(descriptor.isClosed).toBe(false);
+    expect(descriptor.writes).toBe(1);
   });
 });

@@ -1,22 +1,25 @@
-import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { configurationTable } from '../../src/bootstrap/configuration-table.ts';
-import { ConfigurationError, readEnvironment, unknownVariables } from '../../src/bootstrap/configuration.ts';
+import { type Configuration, ConfigurationError, readConfiguration } from '../../src/bootstrap/configuration.ts';
+import { type Environment, readEnvironment, unknownVariables } from '../../src/bootstrap/environment.ts';
+import { rsaKey } from '../support/attestations.ts';
 
 const LEAST = { ASB_K8S_ISSUER: 'https://kubernetes.example', ASB_K8S_PUBLIC_KEY_FILE: '/keys/k8s.pem' };
 
-function problemsOf(variables: Record<string, string>): readonly string[] {
-  try {
-    readEnvironment(variables);
-  } catch (error) {
-    if (error instanceof ConfigurationError) return error.problems;
-    throw error;
-  }
-  return [];
+const problemsOf = (variables: Record<string, string>): readonly string[] => readEnvironment(variables).problems;
+
+/** An environment without mistakes. */
+function parsed(variables: Record<string, string>): Environment {
+  const { environment, problems } = readEnvironment(variables);
+  if (environment === null) throw new ConfigurationError(problems);
+  return environment;
 }
 
 test('issuer, key and token are enough; the rest has defaults', () => {
-  const environment = readEnvironment({ ...LEAST, ASB_GITHUB_TOKEN: 'ghp_x', PATH: '/bin' });
+  const environment = parsed({ ...LEAST, ASB_GITHUB_TOKEN: 'ghp_x', PATH: '/bin' });
   expect(environment).toMatchObject({
     ASB_ADDR: { host: '', port: 8080 },
     ASB_DEV_TENANT_ID: 't_dev',
@@ -36,7 +39,7 @@ test.each([
   ['[::1]:443', { host: '::1', port: 443 }],
   ['localhost:9000', { host: 'localhost', port: 9000 }],
 ])('the address %s is understood', (text, address) => {
-  expect(readEnvironment({ ...LEAST, ASB_ADDR: text }).ASB_ADDR).toEqual(address);
+  expect(parsed({ ...LEAST, ASB_ADDR: text }).ASB_ADDR).toEqual(address);
 });
 
 describe('a mistake stops the start and says what to change', () => {
@@ -54,6 +57,9 @@ describe('a mistake stops the start and says what to change', () => {
     ['credentials in a URL', { ...LEAST, ASB_GITHUB_API_BASE_URL: 'https://u:p@ghe.example' }, /without credentials/],
     ['an operation that is none', { ...LEAST, ASB_GITHUB_ALLOWED_OPERATIONS: 'repository_delete' }, /must be some of/],
     ['a proxy that is no address', { ...LEAST, ASB_TRUSTED_PROXIES: '10.0.0.0/40' }, /^ASB_TRUSTED_PROXIES: must be IP/],
+    ['a token with a line break', { ...LEAST, ASB_GITHUB_TOKEN: 'ghp_x\n' }, /^ASB_GITHUB_TOKEN: must be printable ASCII/],
+    ['a token with a space', { ...LEAST, ASB_GITHUB_TOKEN: 'ghp_x y' }, /^ASB_GITHUB_TOKEN: must be printable ASCII/],
+    ['a token that is not ASCII', { ...LEAST, ASB_GITHUB_TOKEN: 'ghp_ü' }, /^ASB_GITHUB_TOKEN: must be printable ASCII/],
     ['a level that is none', { ...LEAST, ASB_LOG_LEVEL: 'loud' }, /^ASB_LOG_LEVEL/],
     ['a store that is not built yet', { ...LEAST, ASB_POSTGRES_DSN: 'postgres://' }, /^ASB_POSTGRES_DSN: is not supported/],
     [
@@ -71,10 +77,83 @@ describe('a mistake stops the start and says what to change', () => {
       ASB_ADDR: 'canary',
       ASB_REDIS_PASSWORD: 'canary',
       ASB_GITHUB_API_BASE_URL: 'canary',
+      ASB_GITHUB_TOKEN: 'ghp canary',
     };
     const problems = problemsOf(variables);
-    expect(problems).toHaveLength(5);
+    expect(problems).toHaveLength(6);
     expect(problems.join()).not.toContain('canary');
+  });
+});
+
+describe('the files that the environment names', () => {
+  let folder = '';
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'asb-configuration-'));
+    writeFileSync(join(folder, 'cluster.pem'), rsaKey.publicPem);
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const least = () => ({
+    ASB_K8S_ISSUER: 'https://kubernetes.example',
+    ASB_K8S_PUBLIC_KEY_FILE: join(folder, 'cluster.pem'),
+  });
+  const problemsWith = (variables: Record<string, string>): Promise<readonly string[]> =>
+    readConfiguration(variables).then(
+      ({ auditLog }: Configuration) => {
+        auditLog.close();
+        return [];
+      },
+      (error: unknown) => {
+        if (error instanceof ConfigurationError) return error.problems;
+        throw error;
+      },
+    );
+
+  test('are read, and the audit file is there from the start', async () => {
+    const auditFile = join(folder, 'audit.jsonl');
+    const { environment, keys, auditLog } = await readConfiguration({ ...least(), ASB_AUDIT_FILE: auditFile });
+    auditLog.close();
+    expect(environment.ASB_AUDIT_FILE).toBe(auditFile);
+    expect(keys.k8sKeys).toHaveLength(1);
+    expect(statSync(auditFile).size).toBe(0);
+  });
+
+  test.each<[name: string, make: (path: string) => void, problem: RegExp]>([
+    ['a directory', (path) => mkdirSync(path), /^ASB_AUDIT_FILE: the file cannot be opened .*\(EISDIR\)$/],
+    ['a symbolic link', (path) => symlinkSync('/dev/null', path), /^ASB_AUDIT_FILE: the file must not be a symbolic link$/],
+    [
+      'in a folder that is a file',
+      (path) => writeFileSync(join(path, '..'), ''),
+      /^ASB_AUDIT_FILE: the file cannot be opened .*\(ENOTDIR\)$/,
+    ],
+    ['in a folder that is missing', () => undefined, /^ASB_AUDIT_FILE: the file cannot be opened .*\(ENOENT\)$/],
+  ])('an audit file must not be %s', async (name, make, problem) => {
+    const path = name.startsWith('in a folder') ? join(folder, 'folder', 'audit.jsonl') : join(folder, 'audit.jsonl');
+    make(path);
+    const problems = await problemsWith({ ...least(), ASB_AUDIT_FILE: path });
+    expect(problems).toEqual([expect.stringMatching(problem)]);
+    expect(problems.join()).not.toContain(folder);
+  });
+
+  test('tell their mistakes in one message with those of the environment', async () => {
+    const problems = await problemsWith({
+      ASB_K8S_ISSUER: 'https://kubernetes.example',
+      ASB_K8S_PUBLIC_KEY_FILE: join(folder, 'missing.pem'),
+      ASB_ADDR: 'nowhere',
+      ASB_AUDIT_FILE: folder,
+      ASB_GITHUB_TOKEN: 'ghp_canary\r\nx-injected: yes',
+      ASB_TLS_CERT_FILE: join(folder, 'missing.crt'),
+    });
+    const names = problems.map((problem) => problem.slice(0, problem.indexOf(':')));
+    expect(names.sort()).toEqual([
+      'ASB_ADDR',
+      'ASB_AUDIT_FILE',
+      'ASB_GITHUB_TOKEN',
+      'ASB_K8S_PUBLIC_KEY_FILE',
+      'ASB_TLS_CERT_FILE',
+      'ASB_TLS_KEY_FILE',
+    ]);
+    expect(problems.join()).not.toMatch(/canary|injected/);
   });
 });
 

@@ -174,6 +174,27 @@ export function runtimeStoreContract(name: string, open: () => Promise<RuntimeSt
       expect(await store().spendBytes(other.handleHash, 1)).toBe(true);
     });
 
+    it('lets a call that outlives its handle pay for its bytes, and starts no other', async () => {
+      const { handleHash, acquire } = aHandle();
+      await acquire({ slotId: 'held', now: after(599) });
+      await store().forgetExpired(after(601));
+      expect(await store().spendBytes(handleHash, 600)).toBe(true);
+      expect(await acquire({ now: after(601) })).toMatchObject({ granted: false });
+      expect(await store().spendBytes(handleHash, 401)).toBe(false);
+    });
+
+    it.each([
+      ['gives its slot back', true, after(602)],
+      ['died: its lease lapses', false, after(614)],
+    ])('forgets a handle that ended once the call under way %s', async (_, isReleased, now) => {
+      const { handleHash, acquire } = aHandle();
+      await acquire({ slotId: 'held', now: after(599) });
+      await store().forgetExpired(after(601));
+      if (isReleased) await store().releaseSlot(handleHash, 'held');
+      await store().forgetExpired(now);
+      expect(await store().spendBytes(handleHash, 1)).toBe(false);
+    });
+
     it('forgets no handle that still lives', async () => {
       const { acquire } = aHandle({ maxRequests: 1 });
       await acquire();

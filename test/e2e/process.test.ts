@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -114,6 +114,30 @@ describe('the API process', () => {
     expect(statSync(auditFile).mode & 0o777).toBe(0o600);
   });
 
+  test('SIGHUP goes on in a new audit file after a rotation, and in the old one when there can be none', async () => {
+    const auditFile = join(folder, 'audit.jsonl');
+    const [first, second] = [join(folder, 'audit.1'), join(folder, 'audit.2')];
+    const linesOf = (path: string) => readFileSync(path, 'utf8').trimEnd().split('\n');
+    running = await startApi({ ...least(), ASB_ADDR: '127.0.0.1:0', ASB_AUDIT_FILE: auditFile });
+    await aHandle(running.urls[0]);
+    renameSync(auditFile, first);
+    await aHandle(running.urls[0]);
+    running.child.kill('SIGHUP');
+    await expect.poll(() => running!.output()).toContain('"message":"reloaded"');
+    await aHandle(running.urls[0]);
+    expect(linesOf(first)).toHaveLength(8);
+    expect(linesOf(auditFile)).toHaveLength(4);
+
+    renameSync(auditFile, second);
+    mkdirSync(auditFile);
+    running.child.kill('SIGHUP');
+    await expect.poll(() => running!.output()).toContain('the one in use stays in use');
+    expect(running.output()).toContain('EISDIR');
+    await aHandle(running.urls[0]);
+    expect(linesOf(second)).toHaveLength(8);
+    expect(linesOf(first)).toHaveLength(8);
+  });
+
   test('stops although a gRPC connection is open and idle', async () => {
     running = await startApi({ ...least(), ASB_ADDR: '127.0.0.1:0', ASB_GRPC_ADDR: '127.0.0.1:0' }, 2);
     const client = grpcClient(running.urls[1]!);
@@ -170,10 +194,18 @@ describe('the API process', () => {
 
 describe('what is wrong with the configuration stops the start, in one message', () => {
   test('every problem is listed', async () => {
-    const { code, stderr } = await run({ ASB_K8S_ISSUER: 'x', ASB_ADDR: 'nowhere', ASB_POSTGRES_DSN: 'postgres://x' });
+    const mistakes = {
+      ASB_K8S_PUBLIC_KEY_FILE: '/nowhere.pem',
+      ASB_ADDR: 'nowhere',
+      ASB_POSTGRES_DSN: 'postgres://x',
+      ASB_AUDIT_FILE: folder,
+      ASB_GITHUB_TOKEN: 'ghp_canary\nx',
+    };
+    const { code, stderr } = await run({ ...least(), ...mistakes });
     expect(code).toBe(1);
-    expect(stderr).toContain('the configuration has 3 mistakes');
-    for (const name of ['ASB_K8S_PUBLIC_KEY_FILE', 'ASB_ADDR', 'ASB_POSTGRES_DSN']) expect(stderr).toContain(`- ${name}: `);
+    expect(stderr).toContain('the configuration has 5 mistakes');
+    for (const name of Object.keys(mistakes)) expect(stderr).toContain(`- ${name}: `);
+    expect(stderr).not.toContain('canary');
     expect(stderr).not.toContain('    at ');
   });
 
@@ -186,7 +218,8 @@ describe('what is wrong with the configuration stops the start, in one message',
       'README.md',
       /- ASB_SESSION_SIGNING_PRIVATE_KEY_FILE: /,
     ],
-    ['an audit file that cannot be written', 'ASB_AUDIT_FILE', '/nowhere/audit.jsonl', /audit file/],
+    ['an audit file that cannot be opened', 'ASB_AUDIT_FILE', '/nowhere/audit.jsonl', /- ASB_AUDIT_FILE: .*\(ENOENT\)/],
+    ['a token that no header can carry', 'ASB_GITHUB_TOKEN', 'ghp_x y', /- ASB_GITHUB_TOKEN: must be printable ASCII/],
   ])('%s', async (_name, variable, value, message) => {
     const { code, stderr } = await run({ ...least(), ASB_ADDR: '127.0.0.1:0', [variable]: value });
     expect(code).toBe(1);

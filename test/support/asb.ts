@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import type { JsonValue } from '@bufbuild/protobuf';
 import { z } from 'zod';
 import { type GitHubStandIn, startGitHubStandIn } from '../../dev/github/server.ts';
-import { makeApi } from '../../src/bootstrap/api.ts';
-import { readEnvironment } from '../../src/bootstrap/configuration.ts';
+import { makeApi, type Parts } from '../../src/bootstrap/api.ts';
+import { readConfiguration } from '../../src/bootstrap/configuration.ts';
 import { ISSUER, mintProjectedToken, rsaKey } from './attestations.ts';
 import { FakeClock } from './fake-clock.ts';
 import { RecordingAuditLog } from './recording-audit-log.ts';
@@ -68,7 +68,10 @@ export function bodyOf(result: CallResult): JsonValue {
   return result.body;
 }
 
-export async function startAsb(environment: Readonly<Record<string, string>> = {}): Promise<Asb> {
+export async function startAsb(
+  environment: Readonly<Record<string, string>> = {},
+  parts: Pick<Partial<Parts>, 'memory'> = {},
+): Promise<Asb> {
   const folder = mkdtempSync(join(tmpdir(), 'asb-e2e-'));
   const keyFile = join(folder, 'cluster.pem');
   writeFileSync(keyFile, rsaKey.publicPem);
@@ -76,7 +79,7 @@ export async function startAsb(environment: Readonly<Record<string, string>> = {
   const clock = new FakeClock();
   const audit = Object.assign(new RecordingAuditLog(), { close: () => undefined });
   const logged: string[] = [];
-  const parsed = readEnvironment({
+  const configuration = await readConfiguration({
     ASB_ADDR: '127.0.0.1:0',
     ASB_GRPC_ADDR: '127.0.0.1:0',
     ASB_K8S_ISSUER: ISSUER,
@@ -87,7 +90,12 @@ export async function startAsb(environment: Readonly<Record<string, string>> = {
     ASB_SHUTDOWN_NOTICE_SECONDS: '0',
     ...environment,
   });
-  const api = await makeApi(parsed, { clock, auditLog: audit, logDestination: { write: (line) => logged.push(line) } });
+  const api = await makeApi(configuration, {
+    clock,
+    auditLog: audit,
+    logDestination: { write: (line) => logged.push(line) },
+    ...parts,
+  });
   const [url, grpcUrl] = (await api.start()).map((address) => `http://${address}`) as [string, string];
   const clients = [
     jsonClient(url),

@@ -14,7 +14,15 @@ export class RecordingAuditLog implements AuditLog {
     this.events.push(...structuredClone(events));
   }
 
-  /** Makes the next write fail. */
+  ping(): void {
+    if (this.#failure !== null) throw this.#failure;
+  }
+
+  reopen(): void {
+    // There is nothing to open.
+  }
+
+  /** Makes the next write fail, and says so when asked before. */
   failNext(error: Error = unavailable('audit log cannot be written')): void {
     this.#failure = error;
   }

@@ -9,8 +9,11 @@ export interface TokenSource {
 
 /** One token for every repository. Throws when it is empty or cannot be sent in a header. */
 export function staticTokenSource(token: Secret): TokenSource {
-  if (!/^[\x21-\x7e]+$/.test(token.reveal())) {
+  if (!isSendableToken(token.reveal())) {
     throw new Error('the GitHub token must be printable ASCII without spaces or line breaks');
   }
   return { tokenFor: () => Promise.resolve(token) };
 }
+
+/** Whether a token can be the value of a header as it is. */
+export const isSendableToken = (text: string): boolean => /^[\x21-\x7e]+$/.test(text);

@@ -44,6 +44,7 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsHandles {
 
   forgetExpired(now: Date): Promise<void> {
     for (const handleHash of this.#expiries.before(now, Number.POSITIVE_INFINITY)) {
+      if (hasLiveLease(this.#uses.get(handleHash), now)) continue;
       this.#expiries.remove(handleHash);
       this.#uses.delete(handleHash);
     }
@@ -79,6 +80,12 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsHandles {
     }
     return { granted: true, remainingBytes: use.remainingBytes };
   }
+}
+
+function hasLiveLease(use: HandleUse | undefined, now: Date): boolean {
+  if (use === undefined) return false;
+  dropLapsed(use.leases, now);
+  return use.leases.size > 0;
 }
 
 function dropLapsed(leases: Map<string, number>, now: Date): void {

@@ -20,6 +20,21 @@ it('keeps nothing about handles that ended', async () => {
   expect(store.handleCounts()).toEqual({ uses: 0, expiries: 0 });
 });
 
+it('keeps a handle that ended as long as a call is under way, and then nothing', async () => {
+  const store = new MemoryRuntimeStore();
+  const [released, died] = [aHandleHash(), aHandleHash()];
+  for (const handleHash of [released, died]) {
+    await store.acquireSlot({ handleHash, slotId: 'slot', budget: BUDGET, now: after(0), handleExpiresAt: after(1) });
+  }
+  await store.forgetExpired(after(2));
+  expect(store.handleCounts()).toEqual({ uses: 2, expiries: 2 });
+  await store.releaseSlot(released, 'slot');
+  await store.forgetExpired(after(2));
+  expect(store.handleCounts()).toEqual({ uses: 1, expiries: 1 });
+  await store.forgetExpired(after(15));
+  expect(store.handleCounts()).toEqual({ uses: 0, expiries: 0 });
+});
+
 it('keeps nothing about handles that it refused', async () => {
   const store = new MemoryRuntimeStore();
   const request = { handleHash: aHandleHash(), slotId: 'slot', budget: BUDGET, now: after(0), handleExpiresAt: after(600) };
