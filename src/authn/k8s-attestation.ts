@@ -2,11 +2,10 @@ import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from 'jose'
 import type { AttestationVerifier } from '../domain/attestation-verifier.ts';
 import type { Clock } from '../domain/clock.ts';
 import { unauthorized } from '../domain/errors.ts';
-import type { WorkloadIdentity } from '../domain/workload.ts';
 import { identifyServiceAccount } from './k8s-claims.ts';
+import { makeKnownWorkloads } from './known-workloads.ts';
 import type { VerificationKey } from './pem-keys.ts';
 import { isCompactJws, loggableCause } from './presented-jwt.ts';
-import { workloadHash } from './workload-hash.ts';
 
 export interface K8sAttestationConfig {
   /** The `iss` of the cluster's tokens, as `--service-account-issuer` gives it. */
@@ -41,6 +40,7 @@ export function makeK8sAttestation(config: K8sAttestationConfig): AttestationVer
     throw new Error(`k8s attestation: the clock skew must be between 0 and ${SKEW_LIMIT_SECONDS} seconds`);
   }
   const rules = { ...config, maxSkewSeconds };
+  const knownWorkload = makeKnownWorkloads();
   return {
     async verify({ token }) {
       if (!isCompactJws(token, MAX_TOKEN_LENGTH)) throw notAToken();
@@ -50,7 +50,7 @@ export function makeK8sAttestation(config: K8sAttestationConfig): AttestationVer
         throw notYetValid();
       }
       const { subject, namespace, serviceAccount, attributes } = account;
-      const identity: WorkloadIdentity = {
+      const workload = knownWorkload({
         type: 'k8s_sa',
         issuer,
         subject,
@@ -58,8 +58,8 @@ export function makeK8sAttestation(config: K8sAttestationConfig): AttestationVer
         namespace,
         serviceAccount,
         attributes,
-      };
-      return { identity, hash: workloadHash(identity), expiresAt: new Date(account.expiresAtSeconds * 1000) };
+      });
+      return { ...workload, expiresAt: new Date(account.expiresAtSeconds * 1000) };
     },
   };
 }

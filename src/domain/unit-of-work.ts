@@ -15,11 +15,20 @@ export interface EndGrantsOfSession {
   events(grant: EndedGrant, artifact: Artifact | null): readonly AuditEvent[];
 }
 
+/** How many grants of one session may be open at once, those that wait for a human included. */
+export interface OpenGrantLimit {
+  tenantId: TenantId;
+  sessionId: SessionId;
+  maxOpen: number;
+}
+
 /** Changes staged to commit together. Nothing is read or written until the unit commits. */
 export interface UnitOfWork {
   insertSession(session: ActiveSession): void;
   /** Puts `next` in the place of the session with its id, which must be in state `expected`. */
   updateSession(change: { expected: SessionState; next: Session }): void;
+  /** Ends the unit with `resource_budget_exceeded` when a session has `maxOpen` open grants already. */
+  requireRoomForGrant(limit: OpenGrantLimit): void;
   /** The grant's session must be active. */
   insertGrant(grant: PendingGrant | ApprovedGrant): void;
   updateGrant(change: { expected: GrantState; next: Grant }): void;
@@ -33,7 +42,8 @@ export interface UnitOfWork {
 export interface Transactor {
   /**
    * Runs `stage`, which must not wait, and commits all it staged, or nothing. Rejects with `conflict` when a state was not the
-   * expected one (a lost race included), with `unavailable` when the store or the audit log cannot be written.
+   * expected one (a lost race included), with what a staged requirement names, and with `unavailable` when the store or the
+   * audit log cannot be written.
    */
   transact(stage: (unit: UnitOfWork) => void): Promise<void>;
 }

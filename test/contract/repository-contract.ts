@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { endArtifact } from '../../src/domain/artifact.ts';
 import { conflict } from '../../src/domain/errors.ts';
-import { endGrant, issueGrant } from '../../src/domain/grant.ts';
-import { endSession } from '../../src/domain/session.ts';
+import { type ApprovedGrant, endGrant, issueGrant } from '../../src/domain/grant.ts';
+import { type ActiveSession, endSession } from '../../src/domain/session.ts';
 import type { UnitOfWork } from '../../src/domain/unit-of-work.ts';
 import {
   aGrant,
@@ -27,6 +27,7 @@ export function repositoryContract(name: string, open: OpenRepository): void {
     transactions(open);
     lookUps(open);
     endingASession(open);
+    openGrants(open);
     auditing(open);
     repositoryExpiryContract(open);
   });
@@ -282,6 +283,59 @@ function endingASession(open: OpenRepository): void {
         const found = await repository.findGrant(session.tenantId, id);
         expect(found?.state ?? 'never made').toMatch(/^(revoked|never made)$/);
       }
+    });
+  });
+}
+
+function openGrants(open: OpenRepository): void {
+  describe('room for a grant', () => {
+    const under = eachWithRepository(open);
+    const insertion = (session: ActiveSession, grant: ApprovedGrant, maxOpen: number) => (unit: UnitOfWork) => {
+      unit.requireRoomForGrant({ tenantId: session.tenantId, sessionId: session.id, maxOpen });
+      unit.insertGrant(grant);
+    };
+
+    it('of 20 at once lets in as many as a session may have open', async () => {
+      const { repository } = under.current;
+      const session = aSession();
+      await repository.transact((unit) => unit.insertSession(session));
+      const grants = Array.from({ length: 20 }, () => aGrant(session));
+      const results = await Promise.allSettled(grants.map((grant) => repository.transact(insertion(session, grant, 5))));
+      expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(5);
+      for (const result of results) {
+        if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'resource_budget_exceeded' });
+      }
+      const found = await Promise.all(grants.map(({ id }) => repository.findGrant(session.tenantId, id)));
+      expect(found.filter((grant) => grant !== null)).toHaveLength(5);
+    });
+
+    it('is there again when a grant has ended, and counts no other session', async () => {
+      const { repository } = under.current;
+      const { session, grant, artifact } = await givenIssuedGrant(repository);
+      const other = await givenIssuedGrant(repository);
+      const next = aGrant(session);
+      const attempt = () => repository.transact(insertion(session, next, 1));
+      await expect(attempt()).rejects.toMatchObject({ code: 'resource_budget_exceeded' });
+      await repository.transact((unit) => {
+        unit.updateGrant({ expected: 'issued', next: endGrant(grant, 'revoked', after(2), 'stop') });
+        unit.updateArtifact({ expected: 'issued', next: endArtifact(artifact, 'revoked', after(2)) });
+      });
+      await attempt();
+      await repository.forgetEnded(after(1e6), 100);
+      await expect(repository.transact(insertion(session, aGrant(session), 1))).rejects.toMatchObject({
+        code: 'resource_budget_exceeded',
+      });
+      expect(await repository.findGrant(other.grant.tenantId, other.grant.id)).toEqual(other.grant);
+    });
+
+    it('counts what the same unit has staged', async () => {
+      const { repository } = under.current;
+      const session = aSession();
+      await repository.transact((unit) => unit.insertSession(session));
+      const attempt = repository.transact((unit) => {
+        for (let made = 0; made < 3; made += 1) insertion(session, aGrant(session), 2)(unit);
+      });
+      await expect(attempt).rejects.toMatchObject({ code: 'resource_budget_exceeded' });
     });
   });
 }

@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
+import { z } from 'zod';
 import { hang, huge } from '../../dev/github/answers.ts';
-import { type Asb, startAsb } from '../support/asb.ts';
+import { type Asb, bodyOf, GRANT_REQUEST, startAsb } from '../support/asb.ts';
 
 let asb: Asb;
 afterEach(() => asb.close());
@@ -82,10 +83,70 @@ test('a call that takes too long ends with 504, is on record, and gives its slot
   expect(await read(handle)).toMatchObject({ ok: true });
 });
 
+test('a call that began while its grant was live is answered and counted after the grant ended; none begins then', async () => {
+  asb = await startAsb();
+  const { session_token } = await asb.openSession();
+  const { delivery } = await asb.requestGrant(session_token, { ttl_seconds: 60 });
+  let finish = (): void => undefined;
+  asb.github.answerNext((_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' }).write('{"late":');
+    finish = () => response.end('true}');
+  });
+  asb.clock.advance(55);
+  const arrived = asb.github.nextRequest();
+  const result = read(delivery.handle);
+  await arrived;
+  // One pass of the cleanup ends the grant, and the next drops what belongs to handles that ended.
+  asb.clock.advance(6);
+  await expect.poll(() => asb.audit.types()).toContain('grant.expired');
+  asb.clock.advance(6);
+  expect(await read(delivery.handle)).toMatchObject({ ok: false, code: 'unauthorized' });
+  finish();
+  expect(await result).toMatchObject({ ok: true });
+  expect(asb.audit.events.at(-1)).toMatchObject({ type: 'proxy.completed', details: { bytes: 13 } });
+});
+
 test('each handle has a budget of its own', async () => {
   asb = await startAsb({ ASB_PROXY_MAX_REQUESTS: '1' });
   const [one, other] = [await aHandle(), await aHandle()];
   expect(await read(one)).toMatchObject({ ok: true });
   expect(await read(one)).toMatchObject({ ok: false });
   expect(await read(other)).toMatchObject({ ok: true });
+});
+
+test('a session has so many grants open at once and no more, and another may be asked for when one has ended', async () => {
+  asb = await startAsb({ ASB_MAX_OPEN_GRANTS: '3' });
+  const { session_token: bearer } = await asb.openSession();
+  const results = await Promise.all(
+    Array.from({ length: 15 }, (_, index) =>
+      asb.clients[index % asb.clients.length]!.call('requestGrant', GRANT_REQUEST, { bearer }),
+    ),
+  );
+  const [granted, ...others] = results.filter(({ ok }) => ok);
+  expect(others).toHaveLength(2);
+  for (const result of results) {
+    if (!result.ok) {
+      expect(result).toMatchObject({ code: 'resource_budget_exceeded', message: expect.stringMatching(/3 grants open/) });
+    }
+  }
+  expect(asb.audit.events.at(-1)).toMatchObject({ type: 'grant.refused', code: 'resource_budget_exceeded' });
+  const { grant_id } = z.object({ grant_id: z.string() }).parse(bodyOf(granted!));
+  await asb.call('revokeGrant', { grant_id }, { bearer });
+  await asb.requestGrant(bearer);
+  expect(await asb.call('requestGrant', GRANT_REQUEST, { bearer })).toMatchObject({ ok: false });
+});
+
+test('large answers are refused while the process holds as much as it may, small ones are not', async () => {
+  let bufferedBytes = 0;
+  asb = await startAsb({ ASB_PROXY_MAX_BUFFERED_BYTES: '8000000' }, { memory: { bufferedBytes: () => bufferedBytes } });
+  const handle = await aHandle();
+  bufferedBytes = 8_000_000;
+  asb.github.answerNext(huge(20_000_000));
+  const request = asb.github.nextRequest();
+  expect(await read(handle)).toMatchObject({ ok: false, code: 'unavailable', retryAfterSeconds: 5 });
+  expect((await (await request).ended).complete).toBe(false);
+  expect(await read(handle)).toMatchObject({ ok: true });
+  bufferedBytes = 0;
+  asb.github.answerNext(huge(2_000_000));
+  expect(await read(handle)).toMatchObject({ ok: true });
 });

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { endArtifact, type Artifact, type ArtifactTerms } from '../../domain/artifact.ts';
 import type { AuditEvent } from '../../domain/audit-event.ts';
-import { conflict } from '../../domain/errors.ts';
+import { budgetExceeded, conflict } from '../../domain/errors.ts';
 import {
   endGrant,
   GRANT_TRANSITIONS,
@@ -46,6 +46,18 @@ export class ChangeSet implements UnitOfWork {
     requireExpected('session', current, expected, next);
     requireSameTerms('session', SESSION_TERMS, current, next);
     this.#sessions.set(next.id, next);
+  }
+
+  requireRoomForGrant({ sessionId, maxOpen }: Call<'requireRoomForGrant'>): void {
+    let open = this.#tables.openGrantsOfSession(sessionId);
+    for (const [id, grant] of this.#grants) {
+      if (grant.sessionId !== sessionId) continue;
+      const committed = this.#tables.grant(id);
+      open += Number(isGrantOpen(grant)) - Number(committed !== undefined && isGrantOpen(committed));
+    }
+    if (open >= maxOpen) {
+      throw budgetExceeded(`the session has ${maxOpen} grants open already; revoke one or let one run out`);
+    }
   }
 
   insertGrant(grant: Call<'insertGrant'>): void {

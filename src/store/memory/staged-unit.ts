@@ -23,6 +23,11 @@ export class StagedUnit implements UnitOfWork {
     this.#add((unit) => unit.updateSession(change));
   }
 
+  requireRoomForGrant(limit: Call<'requireRoomForGrant'>): void {
+    const kept = { ...limit };
+    this.#add((unit) => unit.requireRoomForGrant(kept));
+  }
+
   insertGrant(grant: Call<'insertGrant'>): void {
     const row = copyRow(grant);
     this.#add((unit) => unit.insertGrant(row));

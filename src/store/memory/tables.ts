@@ -16,6 +16,7 @@ export class Tables {
   readonly #artifactByHandle = new Map<HandleHash, ArtifactId>();
   readonly #artifactByGrant = new Map<GrantId, ArtifactId>();
   readonly #grantsBySession = new Map<SessionId, Set<GrantId>>();
+  readonly #openGrantsBySession = new Map<SessionId, number>();
 
   readonly #activeSessions = new TimeQueue<SessionId>();
   readonly #openGrants = new TimeQueue<GrantId>();
@@ -48,6 +49,10 @@ export class Tables {
     return this.#grantsBySession.get(sessionId) ?? [];
   }
 
+  openGrantsOfSession(sessionId: SessionId): number {
+    return this.#openGrantsBySession.get(sessionId) ?? 0;
+  }
+
   /** Active sessions whose time is up, oldest first. */
   expiredSessions(now: Date, limit: number): SessionId[] {
     return this.#activeSessions.until(now, limit);
@@ -69,6 +74,7 @@ export class Tables {
   }
 
   putGrant(grant: Grant): void {
+    this.#countOpen(grant.sessionId, Number(isGrantOpen(grant)) - this.#openNow(grant.id));
     this.#grants.set(grant.id, grant);
     if (isGrantOpen(grant)) {
       this.#openGrants.put(grant.id, grant.expiresAt);
@@ -107,11 +113,24 @@ export class Tables {
       artifactByHandle: this.#artifactByHandle.size,
       artifactByGrant: this.#artifactByGrant.size,
       grantsBySession: this.#grantsBySession.size,
+      openGrantsBySession: this.#openGrantsBySession.size,
       activeSessions: this.#activeSessions.size,
       openGrants: this.#openGrants.size,
       endedSessions: this.#endedSessions.size,
       endedGrants: this.#endedGrants.size,
     };
+  }
+
+  #openNow(id: GrantId): 0 | 1 {
+    const grant = this.#grants.get(id);
+    return grant !== undefined && isGrantOpen(grant) ? 1 : 0;
+  }
+
+  #countOpen(sessionId: SessionId, change: number): void {
+    if (change === 0) return;
+    const open = this.openGrantsOfSession(sessionId) + change;
+    if (open === 0) this.#openGrantsBySession.delete(sessionId);
+    else this.#openGrantsBySession.set(sessionId, open);
   }
 
   #dropSession(id: SessionId): number {
@@ -125,6 +144,7 @@ export class Tables {
   #dropGrant(id: GrantId): number {
     const grant = this.#grants.get(id);
     if (grant === undefined) return 0;
+    this.#countOpen(grant.sessionId, -this.#openNow(id));
     this.#grants.delete(id);
     this.#openGrants.remove(id);
     this.#endedGrants.remove(id);

@@ -171,6 +171,7 @@ describe('the audit log', () => {
     const seen: unknown[] = [];
     const auditLog: AuditLog = {
       append: () => void seen.push(repository.rowCounts().sessions),
+      ping: () => undefined,
     };
     const repository = new MemoryRepository({ auditLog });
     await repository.transact((unit) => {
@@ -185,6 +186,7 @@ describe('the audit log', () => {
     const inner: Promise<void>[] = [];
     const auditLog: AuditLog = {
       append: () => void inner.push(repository.transact((unit) => unit.insertSession(aSession()))),
+      ping: () => undefined,
     };
     const repository = new MemoryRepository({ auditLog });
     await repository.transact((unit) => unit.record(anEvent()));
