@@ -1,5 +1,6 @@
 import type { AuditEvent, AuditEventType, AuditSubject } from '../domain/audit-event.ts';
 import { UNATTRIBUTED_TENANT } from '../domain/audit-event.ts';
+import type { Approval } from '../domain/approval.ts';
 import type { CallContext } from '../domain/call-context.ts';
 import type { Clock } from '../domain/clock.ts';
 import { BrokerError, type ErrorCode } from '../domain/errors.ts';
@@ -69,6 +70,16 @@ export const sessionSubject = (session: Session): AuditSubject => ({
   sessionId: session.id,
 });
 
+/** What an approval's events are about. */
+export const approvalSubject = (approval: Approval): AuditSubject => ({
+  tenantId: approval.tenantId,
+  agentId: approval.agentId,
+  runId: approval.runId,
+  sessionId: approval.sessionId,
+  grantId: approval.grantId,
+  approvalId: approval.id,
+});
+
 export const grantSubject = (grant: Grant): AuditSubject => ({
   tenantId: grant.tenantId,
   agentId: grant.agentId,
@@ -108,7 +119,8 @@ export async function auditRefusals<T>(
     return await run(trail);
   } catch (error) {
     if (error instanceof BrokerError && REFUSALS.has(error.code)) {
-      const facts: Facts = { code: error.code, details: trail.details };
+      const details = error.rule === null ? trail.details : { ...trail.details, rule: error.rule };
+      const facts: Facts = { code: error.code, details };
       if (error.reason !== null) facts.reason = error.reason;
       await deps.repository.transact((unit) => unit.record(auditEvent(deps, context, type, trail.subject, facts)));
     }

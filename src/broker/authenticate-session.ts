@@ -1,12 +1,18 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { CallContext } from '../domain/call-context.ts';
 import type { Clock } from '../domain/clock.ts';
 import { unauthorized } from '../domain/errors.ts';
+import type { ProofVerifier } from '../domain/proof.ts';
 import type { SessionRepository } from '../domain/repository.ts';
 import { type ActiveSession, isSessionLive, type Session } from '../domain/session.ts';
 import type { SessionClaims, SessionTokens } from '../domain/session-tokens.ts';
 import { sessionSubject, type Trail } from './audit-trail.ts';
 
-export interface AuthenticateSessionDeps {
+export interface RequireProofDeps {
+  proofs: ProofVerifier;
+}
+
+export interface AuthenticateSessionDeps extends RequireProofDeps {
   clock: Clock;
   tokens: SessionTokens;
   repository: SessionRepository;
@@ -14,12 +20,14 @@ export interface AuthenticateSessionDeps {
 
 /**
  * Who holds this session token, as the store has it now. Rejects with `unauthorized` when the token is missing, not ours, or
- * says other than the session on record, and when that session was revoked or ran out.
+ * says other than the session on record, when that session was revoked or ran out, and when it is bound to a key that the caller
+ * did not prove.
  */
 export async function authenticateSession(
   deps: AuthenticateSessionDeps,
   token: string | null,
   trail: Trail,
+  context: CallContext,
 ): Promise<ActiveSession> {
   if (token === null) {
     throw unauthorized('session_token: is required, in the body or as Authorization: Bearer');
@@ -35,7 +43,23 @@ export async function authenticateSession(
   if (!isSessionLive(session, deps.clock.now())) {
     throw unauthorized('session_token: its session has ended; create a new one');
   }
+  await requireProof(deps, session, token, context);
   return session;
+}
+
+/** A session that is bound to a key needs a fresh proof of it with every use of its token and its handles (RFC 9449 section 7). */
+export async function requireProof(
+  deps: RequireProofDeps,
+  session: Session,
+  credential: string,
+  context: CallContext,
+): Promise<void> {
+  if (session.proofKeyThumbprint === null) return;
+  if (context.proof === null) throw unauthorized('DPoP: this session is bound to a key; send a proof made with it');
+  const thumbprint = await deps.proofs.verify({ presented: context.proof, credential });
+  if (thumbprint !== session.proofKeyThumbprint) {
+    throw unauthorized('DPoP: the proof was made with another key than the one that the session is bound to');
+  }
 }
 
 function agrees(session: Session, claims: SessionClaims): boolean {
@@ -44,6 +68,7 @@ function agrees(session: Session, claims: SessionClaims): boolean {
     session.agentId === claims.agentId &&
     session.runId === claims.runId &&
     session.workloadHash === claims.workloadHash &&
+    session.proofKeyThumbprint === claims.proofKeyThumbprint &&
     isDeepStrictEqual(session.toolContext, claims.toolContext)
   );
 }

@@ -1,6 +1,10 @@
 import type { AttestationVerifier } from '../domain/attestation-verifier.ts';
+import type { CallContext } from '../domain/call-context.ts';
+import type { Delegation, DelegationVerifier } from '../domain/delegation.ts';
 import { forbidden, unauthorized } from '../domain/errors.ts';
 import type { AgentId, RunId, SessionId, TenantId } from '../domain/ids.ts';
+import type { ProofVerifier } from '../domain/proof.ts';
+import type { RuntimeStore } from '../domain/runtime-store.ts';
 import type { ActiveSession } from '../domain/session.ts';
 import type { SessionAuthorizer } from '../domain/session-authorizer.ts';
 import type { SessionTokens } from '../domain/session-tokens.ts';
@@ -25,6 +29,9 @@ export interface CreateSessionResponse {
 
 export interface CreateSessionDeps extends AuditDeps {
   attestation: AttestationVerifier;
+  delegations: DelegationVerifier;
+  proofs: ProofVerifier;
+  runtime: RuntimeStore;
   sessions: SessionAuthorizer;
   tokens: SessionTokens;
   sessionTtlSeconds: number;
@@ -42,38 +49,66 @@ export function createSession(deps: CreateSessionDeps): UseCase<CreateSessionReq
       };
       const workload = await deps.attestation.verify(request.attestation);
       trail.subject.workloadHash = workload.hash;
-      // A delegation narrows; one that nobody here can check must not be dropped in silence.
-      if (request.delegationAssertion !== null) {
-        throw forbidden('delegation_not_accepted', 'delegation_assertion: no delegation issuer is configured; leave it out');
-      }
-      const decision = deps.sessions.decide({ ...request, identity: workload.identity });
-      if (!decision.allowed) throw forbidden(decision.reason, decision.message);
+      const proofKeyThumbprint = await provenKey(deps, context);
+      const { delegationAssertion: assertion } = request;
+      const delegation = assertion === null ? null : await deps.delegations.verify(assertion);
+      const decision = deps.sessions.decide({ ...request, delegation, identity: workload.identity });
+      if (!decision.allowed) throw forbidden(decision.reason, decision.message, { rule: decision.rule });
+      if (delegation !== null) await bindDelegation(deps, delegation);
 
-      const session = openSession(deps, request, workload);
+      const session = openSession(deps, request, { workload, delegation, proofKeyThumbprint });
       const sessionToken = await deps.tokens.sign({
         ...session,
         sessionId: session.id,
         issuedAt: session.createdAt,
       });
       await deps.repository.transact((unit) => {
+        unit.requireNoBlock(session);
         unit.insertSession(session);
-        unit.record(
-          auditEvent(deps, context, 'session.created', sessionSubject(session), {
-            details: { subject: workload.identity.subject, tools: session.toolContext },
-          }),
-        );
+        unit.record(auditEvent(deps, context, 'session.created', sessionSubject(session), { details: factsOf(session) }));
       });
       return { sessionId: session.id, sessionToken, expiresAt: session.expiresAt };
     });
 }
 
-function openSession(deps: CreateSessionDeps, request: CreateSessionRequest, workload: VerifiedWorkload): ActiveSession {
+/** Whoever shows a proof here binds the session to its key. */
+async function provenKey({ proofs }: CreateSessionDeps, { proof }: CallContext): Promise<string | null> {
+  return proof === null ? null : proofs.verify({ presented: proof, credential: null });
+}
+
+/** An assertion that an agent has used is that agent's: another who got hold of it gains nothing. */
+async function bindDelegation({ runtime, clock }: CreateSessionDeps, delegation: Delegation): Promise<void> {
+  const { issuer, id, tenantId, agentId, expiresAt } = delegation;
+  const key = JSON.stringify(['delegation', issuer, id]);
+  if (!(await runtime.claim(key, JSON.stringify([tenantId, agentId]), expiresAt, clock.now()))) {
+    throw forbidden('delegation_not_yours', 'delegation_assertion: another agent has used it; ask for one of your own', {
+      rule: 'delegation',
+    });
+  }
+}
+
+interface Proved {
+  workload: VerifiedWorkload;
+  delegation: Delegation | null;
+  proofKeyThumbprint: string | null;
+}
+
+function openSession(deps: CreateSessionDeps, request: CreateSessionRequest, proved: Proved): ActiveSession {
+  const { workload, delegation, proofKeyThumbprint } = proved;
   const now = deps.clock.now();
-  const end = Math.min(now.getTime() + deps.sessionTtlSeconds * 1000, workload.expiresAt.getTime());
+  const end = Math.min(
+    now.getTime() + deps.sessionTtlSeconds * 1000,
+    workload.expiresAt.getTime(),
+    delegation?.expiresAt.getTime() ?? Infinity,
+  );
   // A token's times are whole seconds (RFC 7519 section 2); the session must not outlive its token.
   const expiresAt = new Date(Math.floor(end / 1000) * 1000);
   if (expiresAt <= now) {
-    throw unauthorized('attestation: token is about to expire; read the projected token again');
+    throw unauthorized(
+      delegation !== null && delegation.expiresAt < workload.expiresAt
+        ? 'delegation_assertion: is about to expire; ask for a new one'
+        : 'attestation: token is about to expire; read the projected token again',
+    );
   }
   return {
     id: deps.ids.sessionId(),
@@ -84,8 +119,19 @@ function openSession(deps: CreateSessionDeps, request: CreateSessionRequest, wor
     workload: workload.identity,
     workloadHash: workload.hash,
     tokenId: deps.ids.tokenId(),
+    delegation,
+    proofKeyThumbprint,
     state: 'active',
     createdAt: now,
     expiresAt,
+  };
+}
+
+function factsOf({ workload, toolContext, delegation, proofKeyThumbprint }: ActiveSession) {
+  return {
+    subject: workload.subject,
+    tools: toolContext,
+    ...(delegation === null ? {} : { delegation_id: delegation.id, delegated_by: delegation.subject }),
+    ...(proofKeyThumbprint === null ? {} : { proof_key: proofKeyThumbprint }),
   };
 }

@@ -10,6 +10,7 @@ import { parseResourceRef } from '../domain/resource.ts';
 import type { ProxyBudget, RuntimeStore } from '../domain/runtime-store.ts';
 import { isSessionLive, type Session } from '../domain/session.ts';
 import { type AuditDeps, auditEvent, auditRefusals, grantSubject, type Trail } from './audit-trail.ts';
+import { requireProof, type RequireProofDeps } from './authenticate-session.ts';
 import type { UseCase } from './use-case.ts';
 
 export interface ExecuteGitHubProxyRequest {
@@ -18,7 +19,7 @@ export interface ExecuteGitHubProxyRequest {
   params: Readonly<Record<string, unknown>>;
 }
 
-export interface ExecuteGitHubProxyDeps extends AuditDeps {
+export interface ExecuteGitHubProxyDeps extends AuditDeps, RequireProofDeps {
   repository: AuditDeps['repository'] & GrantRepository;
   runtime: RuntimeStore;
   connectors: ConnectorResolver;
@@ -45,7 +46,7 @@ const SMALL_ANSWER_BYTES = 256 * 1024;
 /** Makes one allowed GitHub call for the holder of a live handle, within that handle's budget. */
 export function executeGitHubProxy(deps: ExecuteGitHubProxyDeps): UseCase<ExecuteGitHubProxyRequest, ProxyAnswer> {
   return async (request, context) => {
-    const admitted = await auditRefusals(deps, context, 'proxy.refused', (trail) => admit(deps, request, trail));
+    const admitted = await auditRefusals(deps, context, 'proxy.refused', (trail) => admit(deps, request, trail, context));
     try {
       return await run(deps, context, admitted);
     } finally {
@@ -54,7 +55,12 @@ export function executeGitHubProxy(deps: ExecuteGitHubProxyDeps): UseCase<Execut
   };
 }
 
-async function admit(deps: ExecuteGitHubProxyDeps, request: ExecuteGitHubProxyRequest, trail: Trail): Promise<AdmittedCall> {
+async function admit(
+  deps: ExecuteGitHubProxyDeps,
+  request: ExecuteGitHubProxyRequest,
+  trail: Trail,
+  context: CallContext,
+): Promise<AdmittedCall> {
   trail.details = { operation: request.operation };
   const found = await deps.repository.findByHandle(deps.ids.hashHandle(request.proxyHandle));
   if (found !== null) {
@@ -65,6 +71,7 @@ async function admit(deps: ExecuteGitHubProxyDeps, request: ExecuteGitHubProxyRe
   if (found === null || !isLive(found, deps.clock.now())) {
     throw unauthorized('proxy_handle: is not, or no longer, live; request a new grant');
   }
+  await requireProof(deps, found.session, request.proxyHandle, context);
   const { grant, artifact } = found;
   const resource = parseResourceRef(grant.resourceRef);
   trail.details.resource_ref = grant.resourceRef;

@@ -1,3 +1,4 @@
+import { expireApproval } from '../domain/approval.ts';
 import { endArtifact } from '../domain/artifact.ts';
 import { BrokerError } from '../domain/errors.ts';
 import { endGrant } from '../domain/grant.ts';
@@ -22,6 +23,7 @@ export interface ExpireDueReport {
 }
 
 const EXPIRED = 'its time was up';
+const NOBODY_DECIDED = 'nobody approved it in time';
 
 /** Ends what has run out and drops what ended long ago, `limit` of each kind at most. Rejects at its end with the first failure. */
 export function expireDue(deps: ExpireDueDeps): (limit: number, requestId: string) => Promise<ExpireDueReport> {
@@ -49,13 +51,18 @@ export function expireDue(deps: ExpireDueDeps): (limit: number, requestId: strin
       });
     }
     let grants = 0;
-    for (const { grant, artifact } of await deps.repository.findExpiredGrants(now, limit)) {
+    for (const { grant, artifact, approval } of await deps.repository.findExpiredGrants(now, limit)) {
       grants += await attempt((unit) => {
-        const ended = endGrant(grant, 'expired', now, EXPIRED);
+        const ended = endGrant(grant, 'expired', now, grant.state === 'pending' ? NOBODY_DECIDED : EXPIRED);
         const endedArtifact = artifact?.state === 'issued' ? endArtifact(artifact, 'expired', now) : null;
+        const endedApproval = approval?.state === 'pending' ? expireApproval(approval, now) : null;
         unit.updateGrant({ expected: grant.state, next: ended });
         if (endedArtifact !== null) unit.updateArtifact({ expected: 'issued', next: endedArtifact });
-        for (const event of events(ended, endedArtifact)) unit.record(event);
+        if (approval !== null && endedApproval !== null) {
+          const expectedDecisions = approval.decisions.length;
+          unit.updateApproval({ expected: 'pending', expectedDecisions, next: endedApproval });
+        }
+        for (const event of events(ended, endedArtifact, endedApproval)) unit.record(event);
       });
     }
     await deps.runtime.forgetExpired(now);

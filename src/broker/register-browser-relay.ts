@@ -30,7 +30,7 @@ export function registerBrowserRelay(
   return (request, context) =>
     auditRefusals(deps, context, 'relay.refused', async (trail) => {
       trail.details = { origin: request.origin };
-      await authenticateSession(deps, request.sessionToken, trail);
+      await authenticateSession(deps, request.sessionToken, trail, context);
       throw notFound('origin: no browser connector serves it');
     });
 }

@@ -1,13 +1,18 @@
-import type { ConnectorResolver } from '../domain/connector.ts';
-import type { Delivery, DeliveryAdapter } from '../domain/delivery.ts';
-import { deliveryModeNotImplemented, forbidden } from '../domain/errors.ts';
-import { type ApprovedGrant, type DeliveryMode, type GrantState, issueGrant } from '../domain/grant.ts';
-import type { GrantAuthorizer } from '../domain/grant-authorizer.ts';
-import type { GrantId } from '../domain/ids.ts';
-import { parseResourceRef } from '../domain/resource.ts';
+import type { Approval, PendingApproval } from '../domain/approval.ts';
+import type { CallContext } from '../domain/call-context.ts';
+import { BrokerError, conflict, forbidden } from '../domain/errors.ts';
+import type { ApprovedGrant, DeliveryMode, GrantTerms, PendingGrant } from '../domain/grant.ts';
+import type { GrantAuthorizer, GrantDecision } from '../domain/grant-authorizer.ts';
+import type { ApprovalRule } from '../domain/policy.ts';
+import type { ApprovalRepository, GrantRepository } from '../domain/repository.ts';
+import { parseResourceRef, type ResourceRef } from '../domain/resource.ts';
 import type { ActiveSession } from '../domain/session.ts';
-import { type AuditDeps, auditEvent, auditRefusals, grantSubject } from './audit-trail.ts';
+import type { UnitOfWork } from '../domain/unit-of-work.ts';
+import { approvalSubject, auditEvent, auditRefusals, grantSubject } from './audit-trail.ts';
 import { authenticateSession, type AuthenticateSessionDeps } from './authenticate-session.ts';
+import { collectGrant, type GrantAnswer, statusOf } from './collect-grant.ts';
+import { adapterFor, issue, type IssueGrantDeps } from './issue-grant.ts';
+import { requestHash } from './request-hash.ts';
 import type { UseCase } from './use-case.ts';
 
 export interface RequestGrantRequest {
@@ -19,85 +24,186 @@ export interface RequestGrantRequest {
   /** Null asks for the policy's default. */
   ttlSeconds: number | null;
   reason: string;
+  /** The agent's own id of this request: asked again under it, the answer is about the same grant. Null for none. */
+  requestId: string | null;
 }
 
-export interface RequestGrantResponse {
-  grantId: GrantId;
-  state: GrantState;
-  delivery: Delivery;
-  expiresAt: Date;
-}
-
-export interface RequestGrantDeps extends AuditDeps, AuthenticateSessionDeps {
-  repository: AuditDeps['repository'] & AuthenticateSessionDeps['repository'];
+export interface RequestGrantDeps extends IssueGrantDeps, AuthenticateSessionDeps {
+  repository: IssueGrantDeps['repository'] & AuthenticateSessionDeps['repository'] & GrantRepository & ApprovalRepository;
   grants: GrantAuthorizer;
-  connectors: ConnectorResolver;
-  deliveries: readonly DeliveryAdapter[];
   maxOpenGrantsPerSession: number;
+  notifications: ApprovalNotifications;
 }
 
-/** Decides on one capability, on one resource, through one tool, and issues what was decided. */
-export function requestGrant(deps: RequestGrantDeps): UseCase<RequestGrantRequest, RequestGrantResponse> {
+/** Tells people that something waits for them. */
+export interface ApprovalNotifications {
+  /** Stages what is to be sent, to commit together with the approval. */
+  enqueue(unit: UnitOfWork, approval: PendingApproval, now: Date): void;
+  /** Called when it has committed. */
+  wake(): void;
+}
+
+/** A request that has been read and whose session is known. */
+interface Asked {
+  request: RequestGrantRequest;
+  session: ActiveSession;
+  resource: ResourceRef;
+  hash: string;
+  details: Record<string, string>;
+}
+
+type Allowed = Extract<GrantDecision, { allowed: true }>;
+
+/**
+ * Decides on one capability, on one resource, through one tool. Issues what was decided, or puts it before humans where the
+ * policy says so; the session then learns of the outcome by asking again.
+ */
+export function requestGrant(deps: RequestGrantDeps): UseCase<RequestGrantRequest, GrantAnswer> {
   return (request, context) =>
     auditRefusals(deps, context, 'grant.refused', async (trail) => {
       const { tool, capability, resourceRef, deliveryMode } = request;
-      trail.details = { tool, capability, resource_ref: resourceRef, delivery_mode: deliveryMode };
-      const session = await authenticateSession(deps, request.sessionToken, trail);
+      const details = { tool, capability, resource_ref: resourceRef, delivery_mode: deliveryMode };
+      trail.details = { ...details };
+      const session = await authenticateSession(deps, request.sessionToken, trail, context);
       const resource = parseResourceRef(resourceRef);
-      const connector = deps.connectors.resolve(capability, resource.kind);
-      connector?.checkResource(resource);
+      deps.connectors.resolve(capability, resource.kind)?.checkResource(resource);
+      const { tenantId, id: sessionId, runId } = session;
+      const hash = requestHash({ ...request, tenantId, sessionId, runId });
+      const asked = { request, session, resource, hash, details };
 
-      const now = deps.clock.now();
-      const decision = deps.grants.decide({
-        session,
-        tool,
-        capability,
-        resource,
-        deliveryMode,
-        ttlSeconds: request.ttlSeconds,
-        now,
-      });
-      if (!decision.allowed) throw forbidden(decision.reason, decision.message);
-      if (decision.approvalMode !== 'none') {
-        throw forbidden(
-          'approval_not_available',
-          `capability ${capability} needs a human's approval, which cannot be given here`,
-        );
+      const earlier = await earlierGrant(deps, asked);
+      if (earlier !== null) return collectGrant(deps, context, earlier);
+      try {
+        return await decide(deps, context, asked);
+      } catch (error) {
+        // The same request, sent twice at once: the other one was first.
+        const first = isConflict(error) ? await earlierGrant(deps, asked) : null;
+        if (first === null) throw error;
+        return collectGrant(deps, context, first);
       }
-      const adapter = deps.deliveries.find((candidate) => candidate.mode === deliveryMode);
-      if (connector === null || adapter === undefined || !connector.deliveryModes.includes(deliveryMode)) {
-        throw deliveryModeNotImplemented(`delivery_mode: nothing here delivers ${capability} as ${deliveryMode}`);
-      }
-
-      const approved = approvedGrant(deps, request, session, decision.expiresAt, now);
-      const { artifact, delivery } = adapter.issue(approved, now);
-      const issued = issueGrant(approved, artifact.id, now);
-      const subject = grantSubject(approved);
-      const details = { ...trail.details, expires_at: approved.expiresAt.toISOString(), reason: approved.reason };
-      await deps.repository.transact((unit) => {
-        unit.requireRoomForGrant({
-          tenantId: session.tenantId,
-          sessionId: session.id,
-          maxOpen: deps.maxOpenGrantsPerSession,
-        });
-        unit.insertGrant(approved);
-        unit.record(auditEvent(deps, context, 'grant.approved', subject, { details }));
-        unit.insertArtifact(artifact);
-        unit.record(auditEvent(deps, context, 'artifact.issued', { ...subject, artifactId: artifact.id }));
-        unit.updateGrant({ expected: 'approved', next: issued });
-        unit.record(auditEvent(deps, context, 'grant.issued', { ...subject, artifactId: artifact.id }));
-      });
-      return { grantId: issued.id, state: issued.state, delivery, expiresAt: issued.expiresAt };
     });
 }
 
-function approvedGrant(
+async function decide(deps: RequestGrantDeps, context: CallContext, asked: Asked): Promise<GrantAnswer> {
+  const { request, session, resource, hash } = asked;
+  const { tool, capability, deliveryMode, ttlSeconds } = request;
+  const question = { session, tool, capability, resource, deliveryMode, ttlSeconds, now: deps.clock.now() };
+  const decision = deps.grants.decide(question);
+  if (!decision.allowed) throw forbidden(decision.reason, decision.message, { rule: decision.rule });
+  const adapter = adapterFor(deps, capability, resource, deliveryMode);
+  if (decision.approval === null) return issueNow(deps, context, asked, decision, adapter, null);
+
+  const approval = await deps.repository.findApprovalOfRequest(session.tenantId, session.id, hash);
+  if (approval !== null && mayReuse(approval, decision.approval)) {
+    return issueNow(deps, context, asked, decision, adapter, approval);
+  }
+  const stillWaits = approval?.state === 'pending' && question.now < approval.expiresAt;
+  if (stillWaits && (request.requestId === null || decision.approval.reuse)) {
+    const waiting = await deps.repository.findGrant(session.tenantId, approval.grantId);
+    if (waiting !== null) return statusOf(waiting);
+  }
+  return askHumans(deps, context, asked, decision, decision.approval);
+}
+
+const isConflict = (error: unknown): boolean => error instanceof BrokerError && error.code === 'conflict';
+
+/** The grant that this request id stands for already. Throws `conflict` when it was given to another request. */
+async function earlierGrant({ repository }: RequestGrantDeps, { request, session, hash }: Asked) {
+  if (request.requestId === null) return null;
+  const grant = await repository.findGrantByRequestId(session.tenantId, session.id, request.requestId);
+  if (grant !== null && grant.requestHash !== hash) {
+    throw conflict('request_id: stands for another request of this session; use a new one');
+  }
+  return grant;
+}
+
+/** One yes may answer the same request again, when the policy says so and asks for no more people than have said it. */
+function mayReuse(approval: Approval, rule: ApprovalRule): boolean {
+  return approval.state === 'approved' && rule.reuse && approval.decisions.length >= rule.requiredApprovers;
+}
+
+async function issueNow(
   deps: RequestGrantDeps,
-  request: RequestGrantRequest,
+  context: CallContext,
+  asked: Asked,
+  decision: Allowed,
+  adapter: ReturnType<typeof adapterFor>,
+  reused: Approval | null,
+): Promise<GrantAnswer> {
+  const approved: ApprovedGrant = {
+    ...termsOf(deps, asked, decision),
+    state: 'approved',
+    approvalId: reused?.id ?? null,
+    expiresAt: decision.expiresAt,
+  };
+  const issued = issue(deps, context, approved, adapter);
+  const details = { ...asked.details, expires_at: approved.expiresAt.toISOString(), reason: approved.reason };
+  await deps.repository.transact((unit) => {
+    stageNewGrant(deps, unit, asked.session, approved);
+    if (reused !== null) unit.record(auditEvent(deps, context, 'approval.reused', approvalSubject(reused)));
+    unit.record(auditEvent(deps, context, 'grant.approved', grantSubject(approved), { details }));
+    issued.stage(unit);
+  });
+  return { ...statusOf(issued.grant), delivery: issued.delivery };
+}
+
+async function askHumans(
+  deps: RequestGrantDeps,
+  context: CallContext,
+  asked: Asked,
+  decision: Allowed,
+  rule: ApprovalRule,
+): Promise<GrantAnswer> {
+  const { session } = asked;
+  const now = deps.clock.now();
+  const end = Math.min(now.getTime() + rule.ttlSeconds * 1000, session.expiresAt.getTime());
+  const expiresAt = new Date(end);
+  const approvalId = deps.ids.approvalId();
+  const pending: PendingGrant = { ...termsOf(deps, asked, decision), state: 'pending', approvalId, expiresAt };
+  const approval: PendingApproval = {
+    id: approvalId,
+    tenantId: pending.tenantId,
+    sessionId: pending.sessionId,
+    grantId: pending.id,
+    agentId: pending.agentId,
+    runId: pending.runId,
+    requestHash: asked.hash,
+    requiredApprovers: rule.requiredApprovers,
+    excluded: excludedFrom(session),
+    state: 'pending',
+    decisions: [],
+    createdAt: now,
+    expiresAt,
+  };
+  const details = { ...asked.details, ttl_seconds: decision.ttlSeconds, reason: pending.reason, request_hash: asked.hash };
+  await deps.repository.transact((unit) => {
+    stageNewGrant(deps, unit, session, pending);
+    unit.record(auditEvent(deps, context, 'grant.requested', grantSubject(pending), { details }));
+    unit.insertApproval(approval);
+    unit.record(auditEvent(deps, context, 'approval.requested', approvalSubject(approval)));
+    deps.notifications.enqueue(unit, approval, now);
+  });
+  deps.notifications.wake();
+  return statusOf(pending);
+}
+
+function stageNewGrant(
+  deps: RequestGrantDeps,
+  unit: UnitOfWork,
   session: ActiveSession,
-  expiresAt: Date,
-  now: Date,
-): ApprovedGrant {
+  grant: ApprovedGrant | PendingGrant,
+): void {
+  const { tenantId, id: sessionId } = session;
+  unit.requireNoBlock(session);
+  unit.requireRoomForGrant({ tenantId, sessionId, maxOpen: deps.maxOpenGrantsPerSession });
+  unit.insertGrant(grant);
+}
+
+function termsOf(
+  deps: RequestGrantDeps,
+  { request, session, hash }: Asked,
+  decision: Allowed,
+): Omit<GrantTerms, 'approvalId' | 'expiresAt'> {
   return {
     id: deps.ids.grantId(),
     tenantId: session.tenantId,
@@ -108,9 +214,16 @@ function approvedGrant(
     capability: request.capability,
     resourceRef: request.resourceRef,
     deliveryMode: request.deliveryMode,
+    ttlSeconds: decision.ttlSeconds,
     reason: request.reason,
-    state: 'approved',
-    createdAt: now,
-    expiresAt,
+    requestId: request.requestId,
+    requestHash: hash,
+    createdAt: deps.clock.now(),
   };
+}
+
+/** Nobody approves for a run of their own: neither the workload itself nor whoever delegated to it. */
+function excludedFrom({ workload, delegation }: ActiveSession): PendingApproval['excluded'] {
+  const itself = { issuer: workload.issuer, subject: workload.subject };
+  return delegation === null ? [itself] : [itself, { issuer: delegation.issuer, subject: delegation.subject }];
 }

@@ -1,14 +1,24 @@
+import { expireApproval } from '../domain/approval.ts';
 import { endArtifact } from '../domain/artifact.ts';
 import { notFound } from '../domain/errors.ts';
-import { endGrant } from '../domain/grant.ts';
+import { type EndedGrant, endGrant, type Grant } from '../domain/grant.ts';
+import type { CallContext } from '../domain/call-context.ts';
 import type { GrantId } from '../domain/ids.ts';
-import type { GrantRepository } from '../domain/repository.ts';
-import { type AuditDeps, auditEvent, auditRefusals, grantSubject } from './audit-trail.ts';
+import type { ApprovalRepository, GrantRepository } from '../domain/repository.ts';
+import { type AuditDeps, auditRefusals, grantSubject, type Trail } from './audit-trail.ts';
+import {
+  authenticateOperator,
+  type AuthenticateOperatorDeps,
+  findForOperator,
+  requireRole,
+} from './authenticate-operator.ts';
 import { authenticateSession, type AuthenticateSessionDeps } from './authenticate-session.ts';
+import { endedGrantEvents } from './ended-grant-events.ts';
 import type { UseCase } from './use-case.ts';
 
 export interface RevokeGrantRequest {
-  sessionToken: string | null;
+  /** The session's own token, or an operator's. */
+  credential: string | null;
   grantId: GrantId;
   reason: string;
 }
@@ -17,33 +27,61 @@ export interface RevokeResponse {
   state: 'revoked';
 }
 
-export interface RevokeGrantDeps extends AuditDeps, AuthenticateSessionDeps {
-  repository: AuditDeps['repository'] & AuthenticateSessionDeps['repository'] & GrantRepository;
+export interface RevokeGrantDeps extends AuditDeps, AuthenticateSessionDeps, AuthenticateOperatorDeps {
+  repository: AuditDeps['repository'] & AuthenticateSessionDeps['repository'] & GrantRepository & ApprovalRepository;
 }
 
-/** Ends one grant of the caller's own session, and what was issued for it. */
+/** Ends one grant of the caller's own session or, for an operator, of a tenant of theirs, and what was issued for it. */
 export function revokeGrant(deps: RevokeGrantDeps): UseCase<RevokeGrantRequest, RevokeResponse> {
   return (request, context) =>
     auditRefusals(deps, context, 'grant_revoke.refused', async (trail) => {
       trail.details = { grant_id: request.grantId };
-      const session = await authenticateSession(deps, request.sessionToken, trail);
-      const grant = await deps.repository.findGrant(session.tenantId, request.grantId);
-      // Another session's grant answers as an unknown one.
-      if (grant === null || grant.sessionId !== session.id) throw notFound('grant_id: no such grant in this session');
-
+      const grant = await grantOfCaller(deps, request, trail, context);
       const now = deps.clock.now();
-      const revoked = endGrant(grant, 'revoked', now, request.reason);
+      const ended = endedBy(grant, request.reason, now);
       const artifact = 'artifactId' in grant ? await deps.repository.findArtifact(grant.tenantId, grant.artifactId) : null;
+      const approval =
+        grant.state === 'pending' ? await deps.repository.findApproval(grant.tenantId, grant.approvalId) : null;
+      const endedArtifact = artifact?.state === 'issued' ? endArtifact(artifact, 'revoked', now) : null;
+      const endedApproval = approval?.state === 'pending' ? expireApproval(approval, now) : null;
+      const by = typeof trail.details.operator === 'string' ? { by: trail.details.operator } : {};
       await deps.repository.transact((unit) => {
-        unit.updateGrant({ expected: grant.state, next: revoked });
-        unit.record(
-          auditEvent(deps, context, 'grant.revoked', grantSubject(grant), { details: { reason: request.reason } }),
-        );
-        if (artifact?.state === 'issued') {
-          unit.updateArtifact({ expected: 'issued', next: endArtifact(artifact, 'revoked', now) });
-          unit.record(auditEvent(deps, context, 'artifact.revoked', { ...grantSubject(grant), artifactId: artifact.id }));
+        unit.updateGrant({ expected: grant.state, next: ended });
+        if (endedArtifact !== null) unit.updateArtifact({ expected: 'issued', next: endedArtifact });
+        if (approval !== null && endedApproval !== null) {
+          const expectedDecisions = approval.decisions.length;
+          unit.updateApproval({ expected: 'pending', expectedDecisions, next: endedApproval });
         }
+        for (const event of endedGrantEvents(deps, context, by)(ended, endedArtifact, endedApproval)) unit.record(event);
       });
       return { state: 'revoked' };
     });
+}
+
+async function grantOfCaller(
+  deps: RevokeGrantDeps,
+  { credential, grantId }: RevokeGrantRequest,
+  trail: Trail,
+  context: CallContext,
+): Promise<Grant> {
+  if (credential === null || deps.tokens.claims(credential)) {
+    const session = await authenticateSession(deps, credential, trail, context);
+    const grant = await deps.repository.findGrant(session.tenantId, grantId);
+    // Another session's grant answers as an unknown one.
+    if (grant === null || grant.sessionId !== session.id) throw noSuchGrant();
+    return grant;
+  }
+  const operator = await authenticateOperator(deps, credential, trail);
+  const grant = await findForOperator(operator, (tenantId) => deps.repository.findGrant(tenantId, grantId));
+  if (grant === null) throw noSuchGrant();
+  trail.subject = grantSubject(grant);
+  requireRole(operator, grant.tenantId, ['operator'], trail);
+  return grant;
+}
+
+const noSuchGrant = () => notFound('grant_id: no such grant');
+
+/** What still waits for a human gave nothing out, so there is nothing to revoke: it expires. */
+function endedBy(grant: Grant, reason: string, at: Date): EndedGrant {
+  return endGrant(grant, grant.state === 'pending' ? 'expired' : 'revoked', at, reason);
 }

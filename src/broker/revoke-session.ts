@@ -1,47 +1,63 @@
-import { notFound } from '../domain/errors.ts';
+import type { CallContext } from '../domain/call-context.ts';
+import { conflict, notFound } from '../domain/errors.ts';
 import type { SessionId } from '../domain/ids.ts';
-import { endSession } from '../domain/session.ts';
-import { type AuditDeps, auditEvent, auditRefusals, sessionSubject } from './audit-trail.ts';
+import type { ActiveSession } from '../domain/session.ts';
+import { type AuditDeps, auditRefusals, sessionSubject, type Trail } from './audit-trail.ts';
+import {
+  authenticateOperator,
+  type AuthenticateOperatorDeps,
+  findForOperator,
+  requireRole,
+} from './authenticate-operator.ts';
 import { authenticateSession, type AuthenticateSessionDeps } from './authenticate-session.ts';
-import { endedGrantEvents } from './ended-grant-events.ts';
+import { stageRevokedSession } from './end-session.ts';
 import type { RevokeResponse } from './revoke-grant.ts';
 import type { UseCase } from './use-case.ts';
 
 export interface RevokeSessionRequest {
-  sessionToken: string | null;
+  /** The session's own token, or an operator's. */
+  credential: string | null;
   sessionId: SessionId;
   reason: string;
 }
 
-export interface RevokeSessionDeps extends AuditDeps, AuthenticateSessionDeps {
+export interface RevokeSessionDeps extends AuditDeps, AuthenticateSessionDeps, AuthenticateOperatorDeps {
   repository: AuditDeps['repository'] & AuthenticateSessionDeps['repository'];
 }
 
-/** Ends the caller's own session with all its grants; from then on its token and its handles are dead. */
+/** Ends the caller's own session or, for an operator, one of a tenant of theirs; its token and its handles are dead then. */
 export function revokeSession(deps: RevokeSessionDeps): UseCase<RevokeSessionRequest, RevokeResponse> {
   return (request, context) =>
     auditRefusals(deps, context, 'session_revoke.refused', async (trail) => {
       trail.details = { session_id: request.sessionId };
-      const session = await authenticateSession(deps, request.sessionToken, trail);
-      // Another session answers as an unknown one.
-      if (session.id !== request.sessionId) throw notFound('session_id: no such session for this token');
-
-      const at = deps.clock.now();
-      const { tenantId, id: sessionId } = session;
-      await deps.repository.transact((unit) => {
-        unit.updateSession({ expected: 'active', next: endSession(session, 'revoked', at, request.reason) });
-        unit.record(
-          auditEvent(deps, context, 'session.revoked', sessionSubject(session), { details: { reason: request.reason } }),
-        );
-        unit.endGrantsOfSession({
-          tenantId,
-          sessionId,
-          state: 'revoked',
-          at,
-          reason: 'session revoked',
-          events: endedGrantEvents(deps, context),
-        });
-      });
+      const session = await sessionOfCaller(deps, request, trail, context);
+      const by = typeof trail.details.operator === 'string' ? trail.details.operator : null;
+      await deps.repository.transact((unit) =>
+        stageRevokedSession(deps, context, unit, session, { reason: request.reason, by }),
+      );
       return { state: 'revoked' };
     });
 }
+
+async function sessionOfCaller(
+  deps: RevokeSessionDeps,
+  { credential, sessionId }: RevokeSessionRequest,
+  trail: Trail,
+  context: CallContext,
+): Promise<ActiveSession> {
+  if (credential === null || deps.tokens.claims(credential)) {
+    const session = await authenticateSession(deps, credential, trail, context);
+    // Another session answers as an unknown one.
+    if (session.id !== sessionId) throw noSuchSession();
+    return session;
+  }
+  const operator = await authenticateOperator(deps, credential, trail);
+  const session = await findForOperator(operator, (tenantId) => deps.repository.findSession(tenantId, sessionId));
+  if (session === null) throw noSuchSession();
+  trail.subject = sessionSubject(session);
+  requireRole(operator, session.tenantId, ['operator'], trail);
+  if (session.state !== 'active') throw conflict(`session is already ${session.state}`);
+  return session;
+}
+
+const noSuchSession = () => notFound('session_id: no such session');

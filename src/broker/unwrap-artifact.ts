@@ -27,7 +27,7 @@ export function unwrapArtifact(deps: UnwrapArtifactDeps): UseCase<UnwrapArtifact
   return (request, context) =>
     auditRefusals(deps, context, 'unwrap.refused', async (trail) => {
       trail.details = { artifact_id: request.artifactId };
-      await authenticateSession(deps, request.sessionToken, trail);
+      await authenticateSession(deps, request.sessionToken, trail, context);
       // A proxy handle's artifact holds no secret, and nothing else is issued yet.
       throw notFound('artifact_id: no such wrapped secret in this session');
     });

@@ -1,9 +1,13 @@
-import { generateKeyPairSync, type KeyObject, createPublicKey } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, hkdfSync, type KeyObject } from 'node:crypto';
 import { calculateJwkThumbprint, exportJWK } from 'jose';
 import type { KeyRing } from '../domain/key-ring.ts';
 import { parseSigningKeys } from './ed25519-pem.ts';
 
 const ED25519 = { name: 'Ed25519' };
+const PKCS8 = { format: 'der', type: 'pkcs8' } as const;
+const SECRET_BYTES = 32;
+// The key is uniformly random already (RFC 5869 section 3.1).
+const NO_SALT = new Uint8Array(0);
 
 /**
  * A ring with a key that dies with this process: tokens signed with it are worth nothing after a restart or in another
@@ -33,6 +37,7 @@ async function makeKeyRing(signing: KeyObject, verifying: readonly KeyObject[]):
   return {
     signingKey: { kid: active.kid, privateKey: signing.toCryptoKey(ED25519, false, ['sign']) },
     verificationKey: (kid) => keys.get(kid) ?? null,
+    secretFor: (purpose) => new Uint8Array(hkdfSync('sha256', signing.export(PKCS8), NO_SALT, purpose, SECRET_BYTES)),
     publicKeys: () => published,
   };
 }

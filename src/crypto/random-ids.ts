@@ -1,29 +1,48 @@
-import { hash, randomFillSync, randomInt } from 'node:crypto';
+import { createHmac, hash, randomFillSync, randomInt } from 'node:crypto';
 import { v7 } from 'uuid';
 import type { Clock } from '../domain/clock.ts';
-import type { ArtifactId, EventId, GrantId, HandleHash, ProxyHandle, SessionId } from '../domain/ids.ts';
+import type {
+  ApprovalId,
+  ArtifactId,
+  EventId,
+  GrantId,
+  HandleHash,
+  NotificationId,
+  ProxyHandle,
+  SessionId,
+} from '../domain/ids.ts';
 import type { IdSource } from '../domain/id-source.ts';
 
-/** More than anyone can guess, and more than will ever collide. */
-const HANDLE_BYTES = 32;
+/** As long as what it makes (RFC 2104 section 3). */
+const MIN_HANDLE_KEY_BYTES = 32;
 const UUID_BYTES = 16;
 const POOL_BYTES = 4096;
 /** A fresh millisecond starts in the lower half, so that counting up has room. */
 const SEQUENCE_START_LIMIT = 2 ** 31;
 const SEQUENCE_LIMIT = 2 ** 32;
 
-/** Ids by the clock's time, in the order they were asked for, and handles from the system's secure source. */
-export function makeIdSource({ clock }: { clock: Clock }): IdSource {
+export interface IdSourceConfig {
+  clock: Clock;
+  /** The secret that handles come from, 32 bytes; replicas share it. */
+  handleKey: Uint8Array;
+}
+
+/** Ids by the clock's time, in the order they were asked for; a handle is the HMAC-SHA256 of its artifact's id. */
+export function makeIdSource({ clock, handleKey }: IdSourceConfig): IdSource {
+  if (handleKey.length < MIN_HANDLE_KEY_BYTES) throw new Error('the handle key is too short');
   const random = pooledRandom();
   const uuid = monotonicUuid(clock, random);
   return {
     sessionId: () => `sess_${uuid()}` as SessionId,
     grantId: () => `gr_${uuid()}` as GrantId,
+    approvalId: () => `ap_${uuid()}` as ApprovalId,
+    notificationId: () => `ntf_${uuid()}` as NotificationId,
     artifactId: () => `art_${uuid()}` as ArtifactId,
     eventId: () => `evt_${uuid()}` as EventId,
     tokenId: uuid,
     slotId: uuid,
-    proxyHandle: () => `ph_${random(HANDLE_BYTES).toString('base64url')}` as ProxyHandle,
+    proxyHandle: (artifactId) =>
+      `ph_${createHmac('sha256', handleKey).update(artifactId).digest('base64url')}` as ProxyHandle,
     hashHandle: (handle) => hash('sha256', handle) as HandleHash,
   };
 }

@@ -1,4 +1,5 @@
 import type { DeliveryAdapter } from '../domain/delivery.ts';
+import { conflict } from '../domain/errors.ts';
 import type { IdSource } from '../domain/id-source.ts';
 
 /** Delivers an opaque handle: ASB makes the downstream calls itself, so the handle is all that leaves. */
@@ -6,9 +7,10 @@ export function makeProxyDelivery(ids: IdSource): DeliveryAdapter {
   return {
     mode: 'proxy',
     issue(grant, now) {
-      const handle = ids.proxyHandle();
+      const id = ids.artifactId();
+      const handle = ids.proxyHandle(id);
       const artifact = {
-        id: ids.artifactId(),
+        id,
         tenantId: grant.tenantId,
         sessionId: grant.sessionId,
         grantId: grant.id,
@@ -18,7 +20,15 @@ export function makeProxyDelivery(ids: IdSource): DeliveryAdapter {
         createdAt: now,
         expiresAt: grant.expiresAt,
       };
-      return { artifact, delivery: { kind: 'proxy_handle', handle, artifactId: artifact.id } };
+      return { artifact, delivery: { kind: 'proxy_handle', handle, artifactId: id } };
+    },
+    deliver({ id, handleHash }) {
+      const handle = ids.proxyHandle(id);
+      // Another key made it; this one's handle would open nothing.
+      if (ids.hashHandle(handle) !== handleHash) {
+        throw conflict('the handle was made with a signing key that is not in use any more; request a new grant');
+      }
+      return { kind: 'proxy_handle', handle, artifactId: id };
     },
   };
 }

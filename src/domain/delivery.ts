@@ -9,4 +9,6 @@ export type Delivery = { kind: 'proxy_handle'; handle: ProxyHandle; artifactId: 
 export interface DeliveryAdapter {
   readonly mode: DeliveryMode;
   issue(grant: ApprovedGrant, now: Date): { artifact: IssuedArtifact; delivery: Delivery };
+  /** Delivers what was issued before, to the session that it was issued for. */
+  deliver(artifact: IssuedArtifact): Delivery;
 }

@@ -15,26 +15,38 @@ export type ErrorCode =
   | 'deadline_exceeded'
   | 'internal';
 
-/** The rule behind a refusal: a closed set, so that an agent can correct itself. */
-export type RefusalReason =
-  | 'workload_not_bound'
-  | 'delegation_not_accepted'
-  | 'tool_not_registered'
-  | 'tool_not_in_context'
-  | 'capability_not_allowed'
-  | 'delivery_mode_not_allowed'
-  | 'policy_missing'
-  | 'resource_kind_mismatch'
-  | 'tool_tags_missing'
-  | 'condition_not_met'
-  | 'condition_failed'
-  | 'approval_not_available'
-  | 'operation_not_allowed'
-  | 'resource_outside_grant'
-  | 'upstream_refused';
+/** Why a refusal was made: a closed set, so that an agent can correct itself. */
+export const REFUSAL_REASONS = [
+  'workload_not_bound',
+  'run_revoked',
+  'workload_revoked',
+  'session_ended',
+  'delegation_not_accepted',
+  'delegation_not_yours',
+  'capability_not_delegated',
+  'resource_not_delegated',
+  'tool_not_registered',
+  'tool_not_in_context',
+  'capability_not_allowed',
+  'delivery_mode_not_allowed',
+  'policy_missing',
+  'resource_kind_mismatch',
+  'tool_tags_missing',
+  'condition_not_met',
+  'condition_failed',
+  'proof_required',
+  'operation_not_allowed',
+  'resource_outside_grant',
+  'upstream_refused',
+  'role_missing',
+  'self_approval',
+  'approver_mismatch',
+] as const;
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
 
 export interface ErrorOptions {
   reason?: RefusalReason;
+  rule?: string;
   retryAfterSeconds?: number;
   cause?: unknown;
 }
@@ -46,6 +58,8 @@ export interface ErrorOptions {
 export class BrokerError extends Error {
   readonly code: ErrorCode;
   readonly reason: RefusalReason | null;
+  /** The configured rule that said no, such as `policy:repo.read`; null where none did. */
+  readonly rule: string | null;
   readonly retryAfterSeconds: number | null;
 
   constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
@@ -53,6 +67,7 @@ export class BrokerError extends Error {
     this.name = 'BrokerError';
     this.code = code;
     this.reason = options.reason ?? null;
+    this.rule = options.rule ?? null;
     this.retryAfterSeconds = options.retryAfterSeconds ?? null;
   }
 }
@@ -75,6 +90,6 @@ export const upstreamError = withCode('upstream_error');
 export const unavailable = withCode('unavailable');
 export const deadlineExceeded = withCode('deadline_exceeded');
 
-/** A refusal always names the rule that said no. */
+/** A refusal always names its reason, and the rule that said no where there is one. */
 export const forbidden = (reason: RefusalReason, message: string, options: ErrorOptions = {}): BrokerError =>
   new BrokerError('forbidden', message, { ...options, reason });

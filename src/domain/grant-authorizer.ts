@@ -1,5 +1,6 @@
 import type { RefusalReason } from './errors.ts';
 import type { DeliveryMode } from './grant.ts';
+import type { ApprovalRule } from './policy.ts';
 import type { ResourceRef } from './resource.ts';
 import type { Session } from './session.ts';
 
@@ -15,12 +16,35 @@ export interface GrantQuestion {
 }
 
 export type GrantDecision =
-  | { allowed: true; expiresAt: Date; approvalMode: 'none' | 'live_human' }
-  | { allowed: false; reason: RefusalReason; message: string };
+  | {
+      allowed: true;
+      /** The policy that said yes. */
+      rule: string;
+      /** Asked for, cut to the policy's maximum. */
+      ttlSeconds: number;
+      /** The least of now and `ttlSeconds`, the session's end and the delegation's. */
+      expiresAt: Date;
+      approval: ApprovalRule | null;
+    }
+  | Denial;
+
+export interface Denial {
+  allowed: false;
+  reason: RefusalReason;
+  /** The rule that said no, such as `policy:repo.read`, `tool:github`, `tool_context`, `delegation`. */
+  rule: string;
+  message: string;
+}
+
+/** What one rule says to a question. */
+export type Verdict =
+  { rule: string; outcome: 'allowed'; message: string } | (Omit<Denial, 'allowed'> & { outcome: 'denied' });
 
 /** May this session use that tool for that capability on that resource? Denies whatever no rule allows. */
 export interface GrantAuthorizer {
   decide(question: GrantQuestion): GrantDecision;
+  /** What every rule says, in the order in which they are asked; the first that denies decides. Rules that hang on one that found nothing are left out. */
+  explain(question: GrantQuestion): readonly Verdict[];
   /** Names the configuration in force (SHA-256, hex); every event of a decision carries it. */
   readonly revision: string;
 }

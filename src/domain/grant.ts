@@ -15,9 +15,18 @@ export interface GrantTerms {
   capability: string;
   resourceRef: string;
   deliveryMode: DeliveryMode;
+  /** How long the grant may live once it is issued. */
+  ttlSeconds: number;
   /** The agent's own words, for those who review. */
   reason: string;
+  /** The agent's own id of the request, so that it may ask again; null when it gave none. */
+  requestId: string | null;
+  /** SHA-256, hex, over the canonical request: what an approval is bound to. */
+  requestHash: string;
+  /** Null when no human is needed. */
+  approvalId: ApprovalId | null;
   createdAt: Date;
+  /** While it is pending, when the approval runs out; afterwards, when the access does. */
   expiresAt: Date;
 }
 
@@ -46,6 +55,12 @@ function requireTransition(grant: Grant, to: GrantState): void {
   if (!GRANT_TRANSITIONS[grant.state].includes(to)) {
     throw conflict(`grant is ${grant.state}; it cannot become ${to}`);
   }
+}
+
+/** `pending -> approved`, with a lifetime that starts now. Throws `conflict` from any other state. */
+export function approveGrant(grant: PendingGrant, expiresAt: Date): ApprovedGrant {
+  requireTransition(grant, 'approved');
+  return { ...grant, state: 'approved', expiresAt };
 }
 
 /** `approved -> issued`. Throws `conflict` from any other state. */

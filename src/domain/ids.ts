@@ -9,6 +9,7 @@ export type GrantId = Branded<'GrantId'>;
 export type ApprovalId = Branded<'ApprovalId'>;
 export type ArtifactId = Branded<'ArtifactId'>;
 export type EventId = Branded<'EventId'>;
+export type NotificationId = Branded<'NotificationId'>;
 
 /** What a tool holds instead of a credential: `ph_` and 256 random bits, base64url. Never stored. */
 export type ProxyHandle = Branded<'ProxyHandle'>;

@@ -7,6 +7,8 @@ export interface KeyRing {
   readonly signingKey: { readonly kid: string; readonly privateKey: webcrypto.CryptoKey };
   /** Null for a key that is not on the ring. */
   verificationKey(kid: string): webcrypto.CryptoKey | null;
+  /** 32 secret bytes for one purpose, always the same for the same signing key (HKDF-SHA256, RFC 5869). */
+  secretFor(purpose: string): Uint8Array;
   /** Every public key on the ring, the signing one first. Never a private part. */
   publicKeys(): PublicKeySet;
 }

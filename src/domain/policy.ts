@@ -6,16 +6,27 @@ import type { Tool } from './tool.ts';
 
 /** What a policy's condition may look at. */
 export interface ConditionInput {
-  request: { tool: string; capability: string; resourceRef: string; deliveryMode: DeliveryMode; ttlSeconds: number };
+  request: { tool: string; capability: string; deliveryMode: DeliveryMode; ttlSeconds: number };
   session: Session;
   resource: ResourceRef;
   tool: Tool;
+  now: Date;
 }
 
 /** A compiled condition. It may throw; a condition that throws denies. */
 export interface Condition {
   source: string;
   holds(input: ConditionInput): boolean;
+}
+
+/** How humans decide. */
+export interface ApprovalRule {
+  /** How many different people must say yes; 1 at least. */
+  requiredApprovers: number;
+  /** How long they have. */
+  ttlSeconds: number;
+  /** Whether one yes also answers the same request of the same session when it comes again. */
+  reuse: boolean;
 }
 
 /** What a tenant allows for one capability. */
@@ -26,7 +37,10 @@ export interface Policy {
   allowedDeliveryModes: readonly DeliveryMode[];
   defaultTtlSeconds: number;
   maxTtlSeconds: number;
-  approvalMode: 'none' | 'live_human';
+  /** Null when no human is needed (`none`); otherwise how humans decide (`live_human`). */
+  approval: ApprovalRule | null;
+  /** Whether the session must be bound to a key of its holder. */
+  requiresProof: boolean;
   requiredToolTags: readonly string[];
   /** Null when the policy asks nothing more. */
   condition: Condition | null;

@@ -1,4 +1,5 @@
-import type { RefusalReason } from './errors.ts';
+import type { Delegation } from './delegation.ts';
+import type { Denial, Verdict } from './grant-authorizer.ts';
 import type { AgentId, TenantId } from './ids.ts';
 import type { WorkloadIdentity } from './workload.ts';
 
@@ -8,11 +9,14 @@ export interface SessionQuestion {
   tenantId: TenantId;
   agentId: AgentId;
   toolContext: readonly string[];
+  delegation: Delegation | null;
 }
 
-export type SessionDecision = { allowed: true } | { allowed: false; reason: RefusalReason; message: string };
+export type SessionDecision = { allowed: true } | Denial;
 
 /** May this workload open a session as that agent of that tenant? */
 export interface SessionAuthorizer {
   decide(question: SessionQuestion): SessionDecision;
+  /** What every rule says, in the order in which they are asked. */
+  explain(question: SessionQuestion): readonly Verdict[];
 }

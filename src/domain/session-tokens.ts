@@ -9,6 +9,8 @@ export interface SessionClaims {
   runId: RunId;
   toolContext: readonly string[];
   workloadHash: WorkloadHash;
+  /** `cnf.jkt` (RFC 9449 section 6.1); null for a bearer token. */
+  proofKeyThumbprint: string | null;
   issuedAt: Date;
   expiresAt: Date;
 }
@@ -21,6 +23,8 @@ export interface PublicKeySet {
 /** Signs and reads session tokens. */
 export interface SessionTokens {
   sign(claims: SessionClaims): Promise<string>;
+  /** Whether a token says that it is one of ours; nothing about it is checked. */
+  claims(token: string): boolean;
   /** Rejects with `unauthorized` when the token is not one of ours, altered or out of date. */
   verify(token: string): Promise<SessionClaims>;
   /** The public keys that verify our tokens. */

@@ -1,3 +1,4 @@
+import type { Delegation } from './delegation.ts';
 import type { AgentId, RunId, SessionId, TenantId, WorkloadHash } from './ids.ts';
 import type { WorkloadIdentity } from './workload.ts';
 import { conflict } from './errors.ts';
@@ -14,6 +15,10 @@ export interface SessionTerms {
   workloadHash: WorkloadHash;
   /** `jti` of the one token that speaks for this session. */
   tokenId: string;
+  /** What was delegated to this run; null when it acts in its own right. */
+  delegation: Delegation | null;
+  /** Thumbprint of the key that every use must prove (RFC 7638); null for bearer sessions. */
+  proofKeyThumbprint: string | null;
   createdAt: Date;
   expiresAt: Date;
 }

@@ -1,18 +1,28 @@
+import type { Approval, ApprovalState, ExpiredApproval, PendingApproval } from './approval.ts';
+import type { Block } from './block.ts';
 import type { ApprovedGrant, EndedGrant, Grant, GrantState, PendingGrant } from './grant.ts';
 import type { Artifact, ArtifactState, IssuedArtifact } from './artifact.ts';
 import type { AuditEvent } from './audit-event.ts';
 import type { ActiveSession, Session, SessionState } from './session.ts';
-import type { SessionId, TenantId } from './ids.ts';
+import type { RunId, SessionId, TenantId, WorkloadHash } from './ids.ts';
+import type { Notification, WaitingNotification } from './notification.ts';
 
-/** Ends every open grant and issued artifact of a session. */
+/** Ends every open grant of a session, with the issued artifact or the pending approval of each. */
 export interface EndGrantsOfSession {
   tenantId: TenantId;
   sessionId: SessionId;
   state: 'revoked' | 'expired';
   at: Date;
   reason: string;
-  /** The events of one grant that ended, and of its artifact when that ended with it. */
-  events(grant: EndedGrant, artifact: Artifact | null): readonly AuditEvent[];
+  /** The events of one grant that ended, and of its artifact and its approval where they ended with it. */
+  events(grant: EndedGrant, artifact: Artifact | null, approval: ExpiredApproval | null): readonly AuditEvent[];
+}
+
+/** Who must not have been stopped by an operator. */
+export interface BlockQuestion {
+  tenantId: TenantId;
+  runId: RunId;
+  workloadHash: WorkloadHash;
 }
 
 /** How many grants of one session may be open at once, those that wait for a human included. */
@@ -34,7 +44,20 @@ export interface UnitOfWork {
   updateGrant(change: { expected: GrantState; next: Grant }): void;
   insertArtifact(artifact: IssuedArtifact): void;
   updateArtifact(change: { expected: ArtifactState; next: Artifact }): void;
+  insertApproval(approval: PendingApproval): void;
+  /**
+   * Puts `next` in the place of the approval with its id, which must be in state `expected` and have as many decisions as the
+   * decider saw, so that of two words at once one is a lost race.
+   */
+  updateApproval(change: { expected: ApprovalState; expectedDecisions: number; next: Approval }): void;
   endGrantsOfSession(change: EndGrantsOfSession): void;
+  /** Puts a block on record. One that is there already for the same run or workload is kept, with the later end. */
+  insertBlock(block: Block): void;
+  /** Ends the unit with `forbidden` (`run_revoked`, `workload_revoked`) when a block stands against the caller. */
+  requireNoBlock(question: BlockQuestion): void;
+  insertNotification(notification: WaitingNotification): void;
+  /** Puts `next` in the place of the waiting notification with its id, which must have been tried `expectedAttempts` times. */
+  updateNotification(change: { expectedAttempts: number; next: Notification }): void;
   record(event: AuditEvent): void;
 }
 

@@ -5,9 +5,11 @@ import { type ApprovedGrant, endGrant, issueGrant } from '../../src/domain/grant
 import { type ActiveSession, endSession } from '../../src/domain/session.ts';
 import type { UnitOfWork } from '../../src/domain/unit-of-work.ts';
 import {
+  aDelegation,
   aGrant,
   aGrantId,
   aHandleHash,
+  anApprovalId,
   anArtifact,
   anArtifactId,
   anEvent,
@@ -17,9 +19,16 @@ import {
   after,
   OTHER_TENANT,
 } from '../support/entities.ts';
+import { repositoryApprovalContract } from './repository-approval-contract.ts';
+import { repositoryAuditContract } from './repository-audit-contract.ts';
 import { repositoryExpiryContract } from './repository-expiry-contract.ts';
+import { repositoryIsolationContract } from './repository-isolation-contract.ts';
+import { repositoryListingContract } from './repository-listing-contract.ts';
+import { repositoryOutboxContract } from './repository-outbox-contract.ts';
 import { conflicts, mistakes } from './repository-refusals.ts';
-import { eachWithRepository, givenIssuedGrant, type OpenRepository } from './repository-under-test.ts';
+import { repositoryRequestIdContract } from './repository-request-id-contract.ts';
+import { repositoryRevocationContract } from './repository-revocation-contract.ts';
+import { eachWithRepository, givenIssuedGrant, givenSession, type OpenRepository } from './repository-under-test.ts';
 
 /** What every repository must do. */
 export function repositoryContract(name: string, open: OpenRepository): void {
@@ -28,8 +37,14 @@ export function repositoryContract(name: string, open: OpenRepository): void {
     lookUps(open);
     endingASession(open);
     openGrants(open);
-    auditing(open);
+    repositoryAuditContract(open);
     repositoryExpiryContract(open);
+    repositoryApprovalContract(open);
+    repositoryRequestIdContract(open);
+    repositoryRevocationContract(open);
+    repositoryOutboxContract(open);
+    repositoryListingContract(open);
+    repositoryIsolationContract(open);
   });
 }
 
@@ -142,6 +157,15 @@ function lookUps(open: OpenRepository): void {
   describe('a look-up', () => {
     const under = eachWithRepository(open);
 
+    it('finds a session with all that it was opened with', async () => {
+      const { repository } = under.current;
+      const session = await givenSession(
+        repository,
+        aSession({ delegation: aDelegation(), proofKeyThumbprint: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I' }),
+      );
+      expect(await repository.findSession(session.tenantId, session.id)).toEqual(session);
+    });
+
     it('finds what stands behind a handle', async () => {
       const { repository } = under.current;
       const { session, grant, artifact } = await givenIssuedGrant(repository);
@@ -167,15 +191,8 @@ function lookUps(open: OpenRepository): void {
       expect(await repository.findSession(tenantId, aSessionId())).toBeNull();
       expect(await repository.findGrant(tenantId, aGrantId())).toBeNull();
       expect(await repository.findArtifact(tenantId, anArtifactId())).toBeNull();
+      expect(await repository.findApproval(tenantId, anApprovalId())).toBeNull();
       expect(await repository.findByHandle(aHandleHash())).toBeNull();
-    });
-
-    it("answers null for another tenant's ids", async () => {
-      const { repository } = under.current;
-      const { session, grant, artifact } = await givenIssuedGrant(repository);
-      expect(await repository.findSession(OTHER_TENANT, session.id)).toBeNull();
-      expect(await repository.findGrant(OTHER_TENANT, grant.id)).toBeNull();
-      expect(await repository.findArtifact(OTHER_TENANT, artifact.id)).toBeNull();
     });
   });
 }
@@ -336,49 +353,6 @@ function openGrants(open: OpenRepository): void {
         for (let made = 0; made < 3; made += 1) insertion(session, aGrant(session), 2)(unit);
       });
       await expect(attempt).rejects.toMatchObject({ code: 'resource_budget_exceeded' });
-    });
-  });
-}
-
-function auditing(open: OpenRepository): void {
-  describe('audit', () => {
-    const under = eachWithRepository(open);
-
-    it('keeps the events of a unit, in order', async () => {
-      const { repository, events } = under.current;
-      const recorded = [
-        anEvent({ type: 'session.refused', code: 'forbidden', reason: 'workload_not_bound' }),
-        anEvent({ type: 'session.created', revision: 'f'.repeat(64), details: { tools: ['github'], first: true, size: 3 } }),
-        anEvent({
-          type: 'session.revoked',
-          subject: { tenantId: OTHER_TENANT, agentId: 'agent', runId: 'run', sessionId: 'sess_1' },
-        }),
-      ];
-      await repository.transact((unit) => {
-        for (const event of recorded) unit.record(event);
-      });
-      expect(await events()).toEqual(recorded);
-    });
-
-    it('changes nothing when the events cannot be written', async (context) => {
-      const { repository, events, failNextAudit } = under.current;
-      if (failNextAudit === undefined) return context.skip();
-      const { session, grant, artifact } = await givenIssuedGrant(repository);
-      const revoke = () =>
-        repository.transact((unit) => {
-          unit.updateSession({ expected: 'active', next: endSession(session, 'revoked', after(5), 'stop') });
-          const { tenantId, id: sessionId } = session;
-          unit.endGrantsOfSession({ tenantId, sessionId, state: 'revoked', at: after(5), reason: 'stop', events: () => [] });
-          unit.insertSession(aSession());
-          unit.record(anEvent({ type: 'session.revoked' }));
-        });
-      failNextAudit();
-      await expect(revoke()).rejects.toMatchObject({ code: 'unavailable' });
-      expect(await repository.findByHandle(artifact.handleHash)).toEqual({ session, grant, artifact });
-      expect(await events()).toEqual([]);
-      await revoke();
-      expect(await repository.findGrant(session.tenantId, grant.id)).toMatchObject({ state: 'revoked' });
-      expect(await events()).toHaveLength(1);
     });
   });
 }

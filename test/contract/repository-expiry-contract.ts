@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { endArtifact } from '../../src/domain/artifact.ts';
 import { endGrant, issueGrant } from '../../src/domain/grant.ts';
-import type { Repository } from '../../src/domain/repository.ts';
-import { endSession, type ActiveSession } from '../../src/domain/session.ts';
-import { aGrant, anArtifact, anArtifactId, aPendingGrant, aSession, after } from '../support/entities.ts';
-import { eachWithRepository, givenIssuedGrant, type OpenRepository } from './repository-under-test.ts';
+import type { ActiveSession } from '../../src/domain/session.ts';
+import { aGrant, anApproval, anArtifact, anArtifactId, aPendingGrant, aSession, after } from '../support/entities.ts';
+import { eachWithRepository, endSessionAfter, givenIssuedGrant, type OpenRepository } from './repository-under-test.ts';
 
 /** What every repository must do for the cleanup. */
 export function repositoryExpiryContract(open: OpenRepository): void {
@@ -31,14 +30,15 @@ export function repositoryExpiryContract(open: OpenRepository): void {
         unit.insertSession(revoked);
         unit.insertSession(left);
       });
-      await endedAt(repository, revoked, 20);
+      await endSessionAfter(repository, revoked, 20);
       expect(await repository.findExpiredSessions(after(1e6), 10)).toEqual([left]);
     });
 
-    it('finds open grants whose time is up, oldest first, with their artifacts', async () => {
+    it('finds open grants whose time is up, oldest first, with their artifacts and pending approvals', async () => {
       const { repository } = under.current;
       const session = aSession();
       const pending = aPendingGrant(session, { expiresAt: after(30) });
+      const approval = anApproval(pending);
       const approved = aGrant(session, { expiresAt: after(10) });
       const later = aGrant(session, { expiresAt: after(20) });
       const issued = issueGrant(later, anArtifactId(), after(1));
@@ -48,18 +48,19 @@ export function repositoryExpiryContract(open: OpenRepository): void {
         for (const grant of [pending, approved, later]) unit.insertGrant(grant);
         unit.updateGrant({ expected: 'approved', next: issued });
         unit.insertArtifact(artifact);
+        unit.insertApproval(approval);
       });
       expect(await repository.findExpiredGrants(after(9), 10)).toEqual([]);
       expect(await repository.findExpiredGrants(after(30), 2)).toEqual([
-        { grant: approved, artifact: null },
-        { grant: issued, artifact },
+        { grant: approved, artifact: null, approval: null },
+        { grant: issued, artifact, approval: null },
       ]);
       await repository.transact((unit) =>
         unit.updateGrant({ expected: 'approved', next: endGrant(approved, 'expired', after(31), 'time is up') }),
       );
       expect(await repository.findExpiredGrants(after(30), 10)).toEqual([
-        { grant: issued, artifact },
-        { grant: pending, artifact: null },
+        { grant: issued, artifact, approval: null },
+        { grant: pending, artifact: null, approval },
       ]);
     });
 
@@ -68,8 +69,8 @@ export function repositoryExpiryContract(open: OpenRepository): void {
       const old = await givenIssuedGrant(repository);
       const recent = await givenIssuedGrant(repository);
       const active = await givenIssuedGrant(repository);
-      await endedAt(repository, old.session, 10);
-      await endedAt(repository, recent.session, 20);
+      await endSessionAfter(repository, old.session, 10);
+      await endSessionAfter(repository, recent.session, 20);
       expect(await repository.forgetEnded(after(10), 100)).toBe(0);
       expect(await repository.forgetEnded(after(20), 100)).toBe(3);
       expect(await repository.findSession(old.session.tenantId, old.session.id)).toBeNull();
@@ -101,7 +102,7 @@ export function repositoryExpiryContract(open: OpenRepository): void {
       const { repository } = under.current;
       const sessions: ActiveSession[] = [];
       for (let index = 0; index < 5; index += 1) sessions.push((await givenIssuedGrant(repository)).session);
-      for (const [index, session] of sessions.entries()) await endedAt(repository, session, 50 - index);
+      for (const [index, session] of sessions.entries()) await endSessionAfter(repository, session, 50 - index);
       expect(await repository.forgetEnded(after(100), 2)).toBeGreaterThanOrEqual(2);
       const [first] = sessions;
       expect(first && (await repository.findSession(first.tenantId, first.id))).not.toBeNull();
@@ -113,20 +114,10 @@ export function repositoryExpiryContract(open: OpenRepository): void {
       const { repository } = under.current;
       const session = aSession();
       await repository.transact((unit) => unit.insertSession(session));
-      await endedAt(repository, session, 10);
+      await endSessionAfter(repository, session, 10);
       await repository.forgetEnded(after(11), 100);
       const attempt = repository.transact((unit) => unit.insertGrant(aGrant(session)));
       await expect(attempt).rejects.toMatchObject({ code: 'conflict' });
     });
-  });
-}
-
-/** Ends a session with its grants, `seconds` after the start. */
-function endedAt(repository: Repository, session: ActiveSession, seconds: number): Promise<void> {
-  const { tenantId, id: sessionId } = session;
-  const at = after(seconds);
-  return repository.transact((unit) => {
-    unit.updateSession({ expected: 'active', next: endSession(session, 'expired', at, 'time is up') });
-    unit.endGrantsOfSession({ tenantId, sessionId, state: 'expired', at, reason: 'time is up', events: () => [] });
   });
 }

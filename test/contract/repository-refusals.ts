@@ -1,11 +1,13 @@
 import { endArtifact } from '../../src/domain/artifact.ts';
-import { endGrant } from '../../src/domain/grant.ts';
+import { endGrant, issueGrant } from '../../src/domain/grant.ts';
 import { endSession } from '../../src/domain/session.ts';
 import type { UnitOfWork } from '../../src/domain/unit-of-work.ts';
 import {
+  aDelegation,
   aGrant,
   aGrantId,
   aHandleHash,
+  anApprovalId,
   anArtifact,
   anArtifactId,
   aSession,
@@ -166,6 +168,27 @@ export const mistakes: Attempt[] = [
     stage: (unit, { grant }) =>
       unit.updateGrant({ expected: 'issued', next: { ...grant, state: 'used', expiresAt: after(1e6) } }),
   },
+  ...(
+    [
+      ['a longer lifetime to come', { ttlSeconds: 1e6 }],
+      ['another request id', { requestId: 'req_2' }],
+      ['another request', { requestHash: 'c'.repeat(64) }],
+      ['an approval that it never had', { approvalId: anApprovalId() }],
+    ] as const
+  ).map(([what, change]) => ({
+    name: `a grant with ${what}`,
+    stage: (unit: UnitOfWork, { grant }: Given) =>
+      unit.updateGrant({ expected: 'issued', next: { ...grant, state: 'used', ...change } }),
+  })),
+  {
+    name: 'a grant that lives longer once it is issued',
+    stage: (unit, { session }) => {
+      const approved = aGrant(session);
+      unit.insertGrant(approved);
+      const next = issueGrant({ ...approved, expiresAt: after(1e6) }, anArtifactId(), after(1));
+      unit.updateGrant({ expected: 'approved', next });
+    },
+  },
   {
     name: 'an artifact with another handle',
     stage: (unit, { artifact }) =>
@@ -180,6 +203,22 @@ export const mistakes: Attempt[] = [
       unit.updateSession({
         expected: 'active',
         next: { ...endSession(session, 'revoked', after(2), 'x'), toolContext: ['all'] },
+      }),
+  },
+  {
+    name: 'a session with a delegation that it never had',
+    stage: (unit, { session }) =>
+      unit.updateSession({
+        expected: 'active',
+        next: { ...endSession(session, 'revoked', after(2), 'x'), delegation: aDelegation() },
+      }),
+  },
+  {
+    name: 'a session bound to another key',
+    stage: (unit, { session }) =>
+      unit.updateSession({
+        expected: 'active',
+        next: { ...endSession(session, 'revoked', after(2), 'x'), proofKeyThumbprint: 'k' },
       }),
   },
 ];

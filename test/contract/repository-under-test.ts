@@ -1,9 +1,10 @@
-import { afterEach, beforeEach } from 'vitest';
+import { afterEach, beforeEach, expect } from 'vitest';
 import type { AuditEvent } from '../../src/domain/audit-event.ts';
-import { issueGrant } from '../../src/domain/grant.ts';
+import type { PendingApproval } from '../../src/domain/approval.ts';
+import { issueGrant, type PendingGrant } from '../../src/domain/grant.ts';
 import type { Repository } from '../../src/domain/repository.ts';
-import type { ActiveSession } from '../../src/domain/session.ts';
-import { aGrant, anArtifact, anArtifactId, aSession, after } from '../support/entities.ts';
+import { type ActiveSession, endSession } from '../../src/domain/session.ts';
+import { aGrant, anApproval, anArtifact, anArtifactId, aPendingGrant, aSession, after } from '../support/entities.ts';
 
 /** A repository without rows, and what the suite needs besides the port. */
 export interface RepositoryUnderTest {
@@ -29,6 +30,47 @@ export async function givenIssuedGrant(repository: Repository, session: ActiveSe
     unit.insertArtifact(artifact);
   });
   return { session, approved, grant, artifact };
+}
+
+/** Commits a session. */
+export async function givenSession(repository: Repository, session: ActiveSession = aSession()): Promise<ActiveSession> {
+  await repository.transact((unit) => unit.insertSession(session));
+  return session;
+}
+
+/** Commits a grant of a session that is on record, with the approval that it waits for. */
+export async function givenPendingGrant(
+  repository: Repository,
+  session: ActiveSession,
+  overrides: { grant?: Partial<PendingGrant>; approval?: Partial<PendingApproval> } = {},
+) {
+  const grant = aPendingGrant(session, overrides.grant);
+  const approval = anApproval(grant, overrides.approval);
+  await repository.transact((unit) => {
+    unit.insertGrant(grant);
+    unit.insertApproval(approval);
+  });
+  return { grant, approval };
+}
+
+/** Ends a session with its grants, `seconds` after the start. */
+export function endSessionAfter(repository: Repository, session: ActiveSession, seconds: number): Promise<void> {
+  const { tenantId, id: sessionId } = session;
+  const at = after(seconds);
+  return repository.transact((unit) => {
+    unit.updateSession({ expected: 'active', next: endSession(session, 'expired', at, 'time is up') });
+    unit.endGrantsOfSession({ tenantId, sessionId, state: 'expired', at, reason: 'time is up', events: () => [] });
+  });
+}
+
+/** Of attempts at the same thing, the places of those that won; each other one must have failed with `code`. */
+export async function winnersOf(attempts: readonly Promise<unknown>[], code = 'conflict'): Promise<number[]> {
+  const outcomes = await Promise.allSettled(attempts);
+  return outcomes.flatMap((outcome, place) => {
+    if (outcome.status === 'fulfilled') return [place];
+    expect(outcome.reason).toMatchObject({ code });
+    return [];
+  });
 }
 
 /** Opens a repository for each test of the calling `describe`. */

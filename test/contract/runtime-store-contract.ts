@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ProxyBudget, RuntimeStore, SlotRequest } from '../../src/domain/runtime-store.ts';
 import { aHandleHash, after } from '../support/entities.ts';
@@ -195,11 +196,89 @@ export function runtimeStoreContract(name: string, open: () => Promise<RuntimeSt
       expect(await store().spendBytes(handleHash, 1)).toBe(false);
     });
 
+    it('counts the slots that are held, and none that were given back or lapsed', async () => {
+      const { handleHash, acquire } = aHandle();
+      const held = (now: Date) => store().slotsHeld(handleHash, now);
+      expect(await held(after(0))).toBe(0);
+      await acquire({ slotId: 'a' });
+      await acquire({ slotId: 'b', now: after(5) });
+      await aHandle().acquire();
+      expect(await held(after(5))).toBe(2);
+      expect(await held(after(14.999))).toBe(2);
+      expect(await held(after(15))).toBe(1);
+      expect(await held(after(20))).toBe(0);
+      await store().releaseSlot(handleHash, 'b');
+      expect(await held(after(5))).toBe(1);
+    });
+
+    it('frees no slot by counting', async () => {
+      const { handleHash, acquire } = aHandle({ maxConcurrent: 1 });
+      await acquire();
+      expect(await store().slotsHeld(handleHash, after(100))).toBe(0);
+      expect(await acquire({ now: after(1) })).toEqual({ granted: false, exhausted: 'concurrency' });
+    });
+
     it('forgets no handle that still lives', async () => {
       const { acquire } = aHandle({ maxRequests: 1 });
       await acquire();
       await store().forgetExpired(after(599));
       expect(await acquire({ now: after(599) })).toEqual({ granted: false, exhausted: 'requests' });
     });
+
+    claims(store);
+  });
+}
+
+function claims(store: () => RuntimeStore): void {
+  const aKey = (): string => `claim ${randomUUID()}`;
+  const claim = (key: string, value: string, now = after(0), expiresAt = after(60)) =>
+    store().claim(key, value, expiresAt, now);
+
+  it('gives a key to the first of fifty who claim it at once, and to no other', async () => {
+    const key = aKey();
+    const answers = await Promise.all(Array.from({ length: 50 }, (_, index) => claim(key, `value ${index}`)));
+    expect(answers.filter(Boolean)).toHaveLength(1);
+    const winner = answers.indexOf(true);
+    expect(await claim(key, `value ${winner}`)).toBe(true);
+    expect(await claim(key, `value ${winner === 0 ? 1 : 0}`)).toBe(false);
+  });
+
+  it('answers yes to all of fifty who claim a key with the same value', async () => {
+    const key = aKey();
+    const answers = await Promise.all(Array.from({ length: 50 }, () => claim(key, 'value')));
+    expect(answers.filter(Boolean)).toHaveLength(50);
+  });
+
+  it('holds a claim until its end and not longer, asked for again or not', async () => {
+    const [asked, left] = [aKey(), aKey()];
+    for (const key of [asked, left]) await claim(key, 'one');
+    expect(await claim(asked, 'one', after(30), after(90))).toBe(true);
+    for (const key of [asked, left]) expect(await claim(key, 'two', after(59.999), after(120))).toBe(false);
+    for (const key of [asked, left]) expect(await claim(key, 'two', after(60), after(120))).toBe(true);
+    for (const key of [asked, left]) expect(await claim(key, 'one', after(61), after(120))).toBe(false);
+  });
+
+  it('gives nobody what is over when it is claimed', async () => {
+    const key = aKey();
+    expect(await claim(key, 'one', after(60), after(60))).toBe(false);
+    expect(await claim(key, 'two', after(60), after(59))).toBe(false);
+    expect(await claim(key, 'three', after(60), after(61))).toBe(true);
+  });
+
+  it('keeps keys apart that are nearly the same', async () => {
+    const key = aKey();
+    const keys = [key, `${key} `, key.toUpperCase(), `${key}"`, `"${key}"`, `${key}:`, `${key}💥`];
+    for (const [index, one] of keys.entries()) expect(await claim(one, `value ${index}`)).toBe(true);
+    for (const one of keys) expect(await claim(one, 'another')).toBe(false);
+  });
+
+  it('keeps a claim that still holds when the others are forgotten', async () => {
+    const [short, long] = [aKey(), aKey()];
+    await claim(short, 'one');
+    await claim(long, 'one', after(0), after(600));
+    await store().forgetExpired(after(60));
+    expect(await claim(short, 'two', after(60), after(600))).toBe(true);
+    expect(await claim(long, 'two', after(60), after(600))).toBe(false);
+    expect(await claim(long, 'one', after(60), after(600))).toBe(true);
   });
 }

@@ -1,13 +1,15 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { makeIdSource } from '../../src/crypto/random-ids.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 const UUID_V7 = '[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}';
 
-function setUp(start?: string) {
+const KEY = randomBytes(32);
+
+function setUp(start?: string, handleKey: Uint8Array = KEY) {
   const clock = new FakeClock(start);
-  return { clock, ids: makeIdSource({ clock }) };
+  return { clock, ids: makeIdSource({ clock, handleKey }) };
 }
 
 const millisecondsOf = (uuid: string) => Number.parseInt(uuid.replaceAll('-', '').slice(0, 12), 16);
@@ -17,6 +19,8 @@ describe('ids', () => {
     const { ids } = setUp();
     expect(ids.sessionId()).toMatch(new RegExp(`^sess_${UUID_V7}$`));
     expect(ids.grantId()).toMatch(new RegExp(`^gr_${UUID_V7}$`));
+    expect(ids.approvalId()).toMatch(new RegExp(`^ap_${UUID_V7}$`));
+    expect(ids.notificationId()).toMatch(new RegExp(`^ntf_${UUID_V7}$`));
     expect(ids.artifactId()).toMatch(new RegExp(`^art_${UUID_V7}$`));
     expect(ids.eventId()).toMatch(new RegExp(`^evt_${UUID_V7}$`));
     expect(ids.tokenId()).toMatch(new RegExp(`^${UUID_V7}$`));
@@ -56,14 +60,25 @@ describe('ids', () => {
 
 describe('handles', () => {
   test('are ph_ and 256 bits in base64url', () => {
-    const handle = setUp().ids.proxyHandle();
+    const { ids } = setUp();
+    const handle = ids.proxyHandle(ids.artifactId());
     expect(handle).toMatch(/^ph_[\w-]{43}$/);
     expect(Buffer.from(handle.slice(3), 'base64url')).toHaveLength(32);
   });
 
-  test('owe nothing to the clock, and never repeat', () => {
-    const made = Array.from({ length: 1000 }, () => setUp().ids.proxyHandle());
+  test('are the same whenever they are asked for, in every process with the key, and differ by artifact', () => {
+    const { ids } = setUp();
+    const artifacts = Array.from({ length: 1000 }, () => ids.artifactId());
+    const made = artifacts.map((artifact) => ids.proxyHandle(artifact));
+    expect(artifacts.map((artifact) => setUp('2030-01-01T00:00:00Z').ids.proxyHandle(artifact))).toEqual(made);
     expect(new Set(made).size).toBe(made.length);
+  });
+
+  test('tell nobody without the key what they are', () => {
+    const { ids } = setUp();
+    const artifact = ids.artifactId();
+    expect(setUp(undefined, randomBytes(32)).ids.proxyHandle(artifact)).not.toBe(ids.proxyHandle(artifact));
+    expect(() => setUp(undefined, randomBytes(31))).toThrow('too short');
   });
 
   test('are hashed whole, with SHA-256', () => {

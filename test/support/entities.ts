@@ -1,7 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { v7 } from 'uuid';
+import type { ApprovalDecision, PendingApproval } from '../../src/domain/approval.ts';
 import type { IssuedArtifact } from '../../src/domain/artifact.ts';
 import type { AuditEvent } from '../../src/domain/audit-event.ts';
+import type { Block } from '../../src/domain/block.ts';
+import type { Delegation } from '../../src/domain/delegation.ts';
 import type { ApprovedGrant, LiveGrant, PendingGrant } from '../../src/domain/grant.ts';
 import type {
   AgentId,
@@ -10,11 +13,13 @@ import type {
   EventId,
   GrantId,
   HandleHash,
+  NotificationId,
   RunId,
   SessionId,
   TenantId,
   WorkloadHash,
 } from '../../src/domain/ids.ts';
+import type { WaitingNotification } from '../../src/domain/notification.ts';
 import type { ActiveSession } from '../../src/domain/session.ts';
 
 /** The moment at which FakeClock starts, and the builders' entities are made. */
@@ -30,6 +35,7 @@ export const aSessionId = (): SessionId => `sess_${v7()}` as SessionId;
 export const aGrantId = (): GrantId => `gr_${v7()}` as GrantId;
 export const anApprovalId = (): ApprovalId => `ap_${v7()}` as ApprovalId;
 export const anArtifactId = (): ArtifactId => `art_${v7()}` as ArtifactId;
+export const aNotificationId = (): NotificationId => `ntf_${v7()}` as NotificationId;
 export const aHandleHash = (): HandleHash => createHash('sha256').update(randomUUID()).digest('hex') as HandleHash;
 
 /** A session of 15 minutes. */
@@ -51,9 +57,26 @@ export function aSession(overrides: Partial<ActiveSession> = {}): ActiveSession 
     },
     workloadHash: 'a'.repeat(64) as WorkloadHash,
     tokenId: randomUUID(),
+    delegation: null,
+    proofKeyThumbprint: null,
     createdAt: after(0),
     expiresAt: after(15 * 60),
     state: 'active',
+    ...overrides,
+  };
+}
+
+/** A delegation of an hour to the builders' agent, for one repository. */
+export function aDelegation(overrides: Partial<Delegation> = {}): Delegation {
+  return {
+    issuer: 'https://delegation.acme.example',
+    subject: 'alice@acme.example',
+    id: randomUUID(),
+    tenantId: TENANT,
+    agentId: 'agent_pr_reviewer' as AgentId,
+    allowedCapabilities: ['repo.*'],
+    resourceFilters: { github_repo: ['acme/widgets'] },
+    expiresAt: after(60 * 60),
     ...overrides,
   };
 }
@@ -70,7 +93,11 @@ export function aGrant(session: ActiveSession, overrides: Partial<ApprovedGrant>
     capability: 'repo.read',
     resourceRef: 'github:repo:acme/widgets',
     deliveryMode: 'proxy',
+    ttlSeconds: 10 * 60,
     reason: 'review pull request 7',
+    requestId: null,
+    requestHash: 'b'.repeat(64),
+    approvalId: null,
     createdAt: after(0),
     expiresAt: after(10 * 60),
     state: 'approved',
@@ -78,9 +105,74 @@ export function aGrant(session: ActiveSession, overrides: Partial<ApprovedGrant>
   };
 }
 
-/** The same, waiting for a human. */
+/** The same, waiting five minutes for a human. */
 export function aPendingGrant(session: ActiveSession, overrides: Partial<PendingGrant> = {}): PendingGrant {
-  return { ...aGrant(session), state: 'pending', approvalId: anApprovalId(), ...overrides };
+  return { ...aGrant(session), state: 'pending', approvalId: anApprovalId(), expiresAt: after(5 * 60), ...overrides };
+}
+
+/** The approval that a grant waits for: one yes, of anybody but the workload itself. */
+export function anApproval(grant: PendingGrant, overrides: Partial<PendingApproval> = {}): PendingApproval {
+  return {
+    id: grant.approvalId,
+    tenantId: grant.tenantId,
+    sessionId: grant.sessionId,
+    grantId: grant.id,
+    agentId: grant.agentId,
+    runId: grant.runId,
+    requestHash: grant.requestHash,
+    requiredApprovers: 1,
+    excluded: [{ issuer: 'https://kubernetes.default.svc', subject: 'system:serviceaccount:agents:reviewer' }],
+    createdAt: new Date(grant.createdAt),
+    expiresAt: new Date(grant.expiresAt),
+    state: 'pending',
+    decisions: [],
+    ...overrides,
+  };
+}
+
+/** One approver's yes, ten seconds after the start. */
+export function aWord(subject: string, overrides: Partial<ApprovalDecision> = {}): ApprovalDecision {
+  return {
+    approver: { issuer: 'https://login.acme.example', subject },
+    decision: 'approve',
+    comment: '',
+    at: after(10),
+    ...overrides,
+  };
+}
+
+/** A notification about an approval, due at once and as long as it. */
+export function aNotification(
+  approval: Pick<PendingApproval, 'id' | 'tenantId' | 'expiresAt'>,
+  overrides: Partial<WaitingNotification> = {},
+): WaitingNotification {
+  return {
+    id: aNotificationId(),
+    tenantId: approval.tenantId,
+    approvalId: approval.id,
+    receiver: 'oncall',
+    createdAt: after(0),
+    expiresAt: new Date(approval.expiresAt),
+    state: 'waiting',
+    attempts: 0,
+    nextAttemptAt: after(0),
+    lastError: null,
+    ...overrides,
+  };
+}
+
+type BlockTarget = { runId: RunId } | { workloadHash: WorkloadHash };
+
+/** An operator's word, good for a year, against a run or a workload. */
+export function aBlock(target: BlockTarget, overrides: Partial<Omit<Block, 'kind'>> = {}): Block {
+  return {
+    tenantId: TENANT,
+    reason: 'leaked its token',
+    createdAt: after(0),
+    expiresAt: after(365 * 86_400),
+    ...overrides,
+    ...('runId' in target ? { kind: 'run', ...target } : { kind: 'workload', ...target }),
+  };
 }
 
 /** The proxy handle of a grant, and as long as it. */

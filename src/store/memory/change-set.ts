@@ -1,7 +1,8 @@
-import { isDeepStrictEqual } from 'node:util';
+import { expireApproval, type Approval, type ApprovalTerms } from '../../domain/approval.ts';
 import { endArtifact, type Artifact, type ArtifactTerms } from '../../domain/artifact.ts';
 import type { AuditEvent } from '../../domain/audit-event.ts';
-import { budgetExceeded, conflict } from '../../domain/errors.ts';
+import type { Block } from '../../domain/block.ts';
+import { budgetExceeded, conflict, forbidden } from '../../domain/errors.ts';
 import {
   endGrant,
   GRANT_TRANSITIONS,
@@ -10,9 +11,20 @@ import {
   type Grant,
   type GrantTerms,
 } from '../../domain/grant.ts';
-import type { ArtifactId, GrantId, HandleHash, SessionId } from '../../domain/ids.ts';
+import type { ApprovalId, ArtifactId, GrantId, HandleHash, NotificationId, SessionId } from '../../domain/ids.ts';
+import type { Notification, NotificationTerms } from '../../domain/notification.ts';
 import type { Session, SessionTerms } from '../../domain/session.ts';
 import type { EndGrantsOfSession, UnitOfWork } from '../../domain/unit-of-work.ts';
+import { blockAgainst, keyOf } from './blocks.ts';
+import {
+  APPROVAL_TERMS,
+  ARTIFACT_TERMS,
+  GRANT_TERMS,
+  NOTIFICATION_TERMS,
+  requireSameTerms,
+  SESSION_TERMS,
+} from './fixed-terms.ts';
+import { pairKey } from './id-index.ts';
 import { copyRow } from './row-copy.ts';
 import type { Tables } from './tables.ts';
 
@@ -31,6 +43,11 @@ export class ChangeSet implements UnitOfWork {
   // A session may end with many grants, so what is staged is looked up and never searched.
   readonly #artifactByGrant = new Map<GrantId, ArtifactId>();
   readonly #handles = new Set<HandleHash>();
+  // Most units have none of these.
+  #requestIds: Set<string> | null = null;
+  #approvals: Map<ApprovalId, Approval> | null = null;
+  #blocks: Map<string, Block> | null = null;
+  #notifications: Map<NotificationId, Notification> | null = null;
 
   constructor(tables: Tables) {
     this.#tables = tables;
@@ -44,7 +61,7 @@ export class ChangeSet implements UnitOfWork {
   updateSession({ expected, next }: Call<'updateSession'>): void {
     const current = this.#session(next.id);
     requireExpected('session', current, expected, next);
-    requireSameTerms('session', SESSION_TERMS, current, next);
+    requireSameTerms<SessionTerms>('session', SESSION_TERMS, current, next);
     this.#sessions.set(next.id, next);
   }
 
@@ -64,13 +81,16 @@ export class ChangeSet implements UnitOfWork {
     if (this.#grant(grant.id) !== undefined) throw conflict('grant id is taken');
     const session = this.#session(grant.sessionId);
     if (session?.tenantId !== grant.tenantId || session.state !== 'active') throw conflict('session is not active any more');
+    if (grant.requestId !== null) this.#takeRequestId(grant.sessionId, grant.requestId);
     this.#grants.set(grant.id, grant);
   }
 
   updateGrant({ expected, next }: Call<'updateGrant'>): void {
     const current = this.#grant(next.id);
     requireExpected('grant', current, expected, next);
-    requireSameTerms('grant', GRANT_TERMS, current, next);
+    // The lifetime of what waited for a human starts when it is approved.
+    const except = current.state === 'pending' && next.state === 'approved' ? 'expiresAt' : null;
+    requireSameTerms<GrantTerms>('grant', GRANT_TERMS, current, next, except);
     this.#grants.set(next.id, next);
   }
 
@@ -90,14 +110,61 @@ export class ChangeSet implements UnitOfWork {
   updateArtifact({ expected, next }: Call<'updateArtifact'>): void {
     const current = this.#artifact(next.id);
     requireExpected('artifact', current, expected, next);
-    requireSameTerms('artifact', ARTIFACT_TERMS, current, next);
+    requireSameTerms<ArtifactTerms>('artifact', ARTIFACT_TERMS, current, next);
     this.#artifacts.set(next.id, next);
+  }
+
+  insertApproval(approval: Call<'insertApproval'>): void {
+    if (this.#approval(approval.id) !== undefined) throw conflict('approval id is taken');
+    const grant = this.#grant(approval.grantId);
+    if (grant?.tenantId !== approval.tenantId || grant.sessionId !== approval.sessionId || grant.state !== 'pending') {
+      throw conflict('grant is not pending any more');
+    }
+    if (grant.approvalId !== approval.id) throw conflict('grant waits for another approval');
+    this.#putApproval(approval);
+  }
+
+  updateApproval({ expected, expectedDecisions, next }: Call<'updateApproval'>): void {
+    const current = this.#approval(next.id);
+    requireExpected('approval', current, expected, next);
+    if (current.decisions.length !== expectedDecisions) throw conflict('somebody else has decided meanwhile; look again');
+    requireSameTerms<ApprovalTerms>('approval', APPROVAL_TERMS, current, next);
+    this.#putApproval(next);
   }
 
   endGrantsOfSession(change: Call<'endGrantsOfSession'>): void {
     for (const grant of this.#grantsOfSession(change.sessionId)) {
       if (grant.tenantId === change.tenantId && isGrantOpen(grant)) this.#endGrant(grant, change);
     }
+  }
+
+  insertBlock(block: Call<'insertBlock'>): void {
+    const key = keyOf(block);
+    const present = this.#blocks?.get(key) ?? this.#tables.blocks.get(key);
+    if (present !== undefined && present.expiresAt >= block.expiresAt) return;
+    const kept = present === undefined ? block : { ...present, expiresAt: block.expiresAt };
+    (this.#blocks ??= new Map()).set(key, kept);
+  }
+
+  requireNoBlock(question: Call<'requireNoBlock'>): void {
+    const staged = this.#blocks === null ? null : blockAgainst(this.#blocks, question);
+    const kind = staged ?? this.#tables.blocks.against(question);
+    if (kind === null) return;
+    const reason = kind === 'run' ? 'run_revoked' : 'workload_revoked';
+    throw forbidden(reason, `an operator has revoked this ${kind}; it gets nothing any more`, { rule: 'revocation' });
+  }
+
+  insertNotification(notification: Call<'insertNotification'>): void {
+    if (this.#notification(notification.id) !== undefined) throw conflict('notification id is taken');
+    (this.#notifications ??= new Map()).set(notification.id, notification);
+  }
+
+  updateNotification({ expectedAttempts, next }: Call<'updateNotification'>): void {
+    const current = this.#notification(next.id);
+    requireExpected('notification', current, 'waiting', next);
+    if (current.attempts !== expectedAttempts) throw conflict('notification was tried by somebody else meanwhile');
+    requireSameTerms<NotificationTerms>('notification', NOTIFICATION_TERMS, current, next);
+    (this.#notifications ??= new Map()).set(next.id, next);
   }
 
   record(event: AuditEvent): void {
@@ -109,6 +176,9 @@ export class ChangeSet implements UnitOfWork {
     for (const session of this.#sessions.values()) this.#tables.putSession(session);
     for (const grant of this.#grants.values()) this.#tables.putGrant(grant);
     for (const artifact of this.#artifacts.values()) this.#tables.putArtifact(artifact);
+    for (const approval of this.#approvals?.values() ?? []) this.#tables.putApproval(approval);
+    for (const block of this.#blocks?.values() ?? []) this.#tables.blocks.put(block);
+    for (const notification of this.#notifications?.values() ?? []) this.#tables.outbox.put(notification);
   }
 
   #endGrant(grant: Grant, change: EndGrantsOfSession): void {
@@ -118,7 +188,21 @@ export class ChangeSet implements UnitOfWork {
     // An artifact that was used before does not end here, and gets no event.
     const endedArtifact = artifact?.state === 'issued' ? endArtifact(artifact, change.state, change.at) : null;
     if (endedArtifact !== null) this.#artifacts.set(endedArtifact.id, endedArtifact);
-    for (const event of change.events(copyRow(ended), copyRow(endedArtifact))) this.record(event);
+    const approval = grant.state === 'pending' ? this.#approval(grant.approvalId) : undefined;
+    const endedApproval = approval?.state === 'pending' ? expireApproval(approval, change.at) : null;
+    if (endedApproval !== null) this.#putApproval(endedApproval);
+    for (const event of change.events(copyRow(ended), copyRow(endedArtifact), copyRow(endedApproval))) this.record(event);
+  }
+
+  #takeRequestId(sessionId: SessionId, requestId: string): void {
+    const key = pairKey(sessionId, requestId);
+    const isTaken = this.#requestIds?.has(key) === true || this.#tables.grantByRequestId(sessionId, requestId) !== undefined;
+    if (isTaken) throw conflict('request_id is taken: another grant of the session was asked for under it');
+    (this.#requestIds ??= new Set()).add(key);
+  }
+
+  #putApproval(approval: Approval): void {
+    (this.#approvals ??= new Map()).set(approval.id, approval);
   }
 
   #session(id: SessionId): Session | undefined {
@@ -131,6 +215,14 @@ export class ChangeSet implements UnitOfWork {
 
   #artifact(id: ArtifactId): Artifact | undefined {
     return this.#artifacts.get(id) ?? this.#tables.artifact(id);
+  }
+
+  #approval(id: ApprovalId): Approval | undefined {
+    return this.#approvals?.get(id) ?? this.#tables.approval(id);
+  }
+
+  #notification(id: NotificationId): Notification | undefined {
+    return this.#notifications?.get(id) ?? this.#tables.outbox.get(id);
   }
 
   #artifactOfGrant(grantId: GrantId): Artifact | undefined {
@@ -163,39 +255,6 @@ function endedGrant(grant: Grant, change: EndGrantsOfSession): EndedGrant {
   return endGrant(grant, state, change.at, change.reason);
 }
 
-const SESSION_TERMS = [
-  'agentId',
-  'runId',
-  'toolContext',
-  'workload',
-  'workloadHash',
-  'tokenId',
-  'createdAt',
-  'expiresAt',
-] as const satisfies readonly (keyof SessionTerms)[];
-
-const GRANT_TERMS = [
-  'sessionId',
-  'agentId',
-  'runId',
-  'tool',
-  'capability',
-  'resourceRef',
-  'deliveryMode',
-  'reason',
-  'createdAt',
-  'expiresAt',
-] as const satisfies readonly (keyof GrantTerms)[];
-
-const ARTIFACT_TERMS = [
-  'sessionId',
-  'grantId',
-  'kind',
-  'handleHash',
-  'createdAt',
-  'expiresAt',
-] as const satisfies readonly (keyof ArtifactTerms)[];
-
 /** Another tenant's row answers like one that is not there. */
 function requireExpected<Row extends { tenantId: string; state: string }>(
   entity: string,
@@ -206,10 +265,4 @@ function requireExpected<Row extends { tenantId: string; state: string }>(
   if (current?.tenantId !== next.tenantId || current.state !== expected) {
     throw conflict(`${entity} is not ${expected} any more`);
   }
-}
-
-/** What was fixed at the start stays; a change of it is a mistake in the caller, not a lost race. */
-function requireSameTerms<Row>(entity: string, terms: readonly (keyof Row & string)[], current: Row, next: Row): void {
-  const changed = terms.find((term) => !isDeepStrictEqual(current[term], next[term]));
-  if (changed !== undefined) throw new Error(`${entity}: ${changed} cannot be changed`);
 }

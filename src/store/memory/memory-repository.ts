@@ -1,21 +1,43 @@
+import type { Approval } from '../../domain/approval.ts';
 import type { Artifact } from '../../domain/artifact.ts';
 import type { AuditEvent } from '../../domain/audit-event.ts';
 import type { AuditLog } from '../../domain/audit-log.ts';
+import type { Block } from '../../domain/block.ts';
 import { BrokerError, unavailable } from '../../domain/errors.ts';
 import type { Grant } from '../../domain/grant.ts';
-import type { ArtifactId, GrantId, HandleHash, SessionId, TenantId } from '../../domain/ids.ts';
-import type { Repository } from '../../domain/repository.ts';
+import type { ApprovalId, ArtifactId, GrantId, HandleHash, SessionId, TenantId } from '../../domain/ids.ts';
+import type { WaitingNotification } from '../../domain/notification.ts';
+import type {
+  ApprovalFilter,
+  AuditFilter,
+  GrantFilter,
+  Page,
+  PageRequest,
+  Repository,
+  SessionFilter,
+} from '../../domain/repository.ts';
 import type { Session } from '../../domain/session.ts';
-import type { UnitOfWork } from '../../domain/unit-of-work.ts';
+import type { BlockQuestion, UnitOfWork } from '../../domain/unit-of-work.ts';
 import { ChangeSet } from './change-set.ts';
+import { listApprovals, listGrants, listSessions } from './listings.ts';
+import { RecentEvents } from './recent-events.ts';
 import { copyRow } from './row-copy.ts';
 import { StagedUnit } from './staged-unit.ts';
-import { Tables, type RowCounts } from './tables.ts';
+import { Tables, type RowCounts, type RunOrWorkload } from './tables.ts';
 
 /** For tests that look whether anything is left behind. */
 export interface CountsRows {
   rowCounts(): RowCounts;
 }
+
+export interface MemoryRepositoryConfig {
+  auditLog: AuditLog;
+  /** How many audit events can be listed, those of all tenants together; every one is in the audit log. */
+  recentEvents?: number;
+}
+
+/** A few megabytes. */
+const RECENT_EVENTS = 10_000;
 
 /**
  * Keeps everything in this process, for development and for a single broker. A unit of work commits without waiting, so
@@ -24,10 +46,12 @@ export interface CountsRows {
 export class MemoryRepository implements Repository, CountsRows {
   readonly #auditLog: AuditLog;
   readonly #tables = new Tables();
+  readonly #recentEvents: RecentEvents;
   #committing = false;
 
-  constructor({ auditLog }: { auditLog: AuditLog }) {
+  constructor({ auditLog, recentEvents = RECENT_EVENTS }: MemoryRepositoryConfig) {
     this.#auditLog = auditLog;
+    this.#recentEvents = new RecentEvents(recentEvents);
   }
 
   transact(stage: (unit: UnitOfWork) => void): Promise<void> {
@@ -57,6 +81,30 @@ export class MemoryRepository implements Repository, CountsRows {
     return Promise.resolve(copyRow({ session, grant, artifact }));
   }
 
+  findGrantByRequestId(tenantId: TenantId, sessionId: SessionId, requestId: string): Promise<Grant | null> {
+    return Promise.resolve(ownCopy(tenantId, this.#tables.grantByRequestId(sessionId, requestId)));
+  }
+
+  findApproval(tenantId: TenantId, id: ApprovalId): Promise<Approval | null> {
+    return Promise.resolve(ownCopy(tenantId, this.#tables.approval(id)));
+  }
+
+  findApprovalOfRequest(tenantId: TenantId, sessionId: SessionId, requestHash: string): Promise<Approval | null> {
+    return Promise.resolve(ownCopy(tenantId, this.#tables.approvalOfRequest(sessionId, requestHash)));
+  }
+
+  findActiveSessions(of: RunOrWorkload, limit: number): Promise<readonly Session[]> {
+    return Promise.resolve(this.#tables.activeSessions(of, limit).map((session) => copyRow(session)));
+  }
+
+  findDueNotifications(now: Date, limit: number): Promise<readonly WaitingNotification[]> {
+    return Promise.resolve(this.#tables.outbox.due(now, limit).map((notification) => copyRow(notification)));
+  }
+
+  findBlock(question: BlockQuestion): Promise<Block['kind'] | null> {
+    return Promise.resolve(this.#tables.blocks.against(question));
+  }
+
   findExpiredSessions(now: Date, limit: number): Promise<readonly Session[]> {
     const found: Session[] = [];
     for (const id of this.#tables.expiredSessions(now, limit)) {
@@ -66,17 +114,37 @@ export class MemoryRepository implements Repository, CountsRows {
     return Promise.resolve(found);
   }
 
-  findExpiredGrants(now: Date, limit: number): Promise<readonly { grant: Grant; artifact: Artifact | null }[]> {
-    const found: { grant: Grant; artifact: Artifact | null }[] = [];
+  findExpiredGrants(now: Date, limit: number): Promise<readonly ExpiredGrant[]> {
+    const found: ExpiredGrant[] = [];
     for (const id of this.#tables.expiredGrants(now, limit)) {
       const grant = this.#tables.grant(id);
-      if (grant !== undefined) found.push(copyRow({ grant, artifact: this.#tables.artifactOfGrant(id) ?? null }));
+      if (grant === undefined) continue;
+      const artifact = this.#tables.artifactOfGrant(id) ?? null;
+      const waitsFor = grant.state === 'pending' ? this.#tables.approval(grant.approvalId) : undefined;
+      const approval = waitsFor?.state === 'pending' ? waitsFor : null;
+      found.push(copyRow({ grant, artifact, approval }));
     }
     return Promise.resolve(found);
   }
 
   forgetEnded(endedBefore: Date, limit: number): Promise<number> {
     return Promise.resolve(this.#tables.forgetEnded(endedBefore, limit));
+  }
+
+  listSessions(tenantId: TenantId, filter: SessionFilter, page: PageRequest): Promise<Page<Session>> {
+    return settled(() => listSessions(this.#tables, tenantId, filter, page));
+  }
+
+  listGrants(tenantId: TenantId, filter: GrantFilter, page: PageRequest): Promise<Page<Grant>> {
+    return settled(() => listGrants(this.#tables, tenantId, filter, page));
+  }
+
+  listApprovals(tenantId: TenantId, filter: ApprovalFilter, page: PageRequest): Promise<Page<Approval>> {
+    return settled(() => listApprovals(this.#tables, tenantId, filter, page));
+  }
+
+  listAuditEvents(tenantId: TenantId, filter: AuditFilter, page: PageRequest): Promise<Page<AuditEvent>> {
+    return settled(() => this.#recentEvents.list(tenantId, filter, page));
   }
 
   ping(): Promise<void> {
@@ -97,6 +165,7 @@ export class MemoryRepository implements Repository, CountsRows {
       staged.replayOn(changes);
       this.#append(changes.events);
       changes.apply();
+      this.#recentEvents.add(changes.events);
     } finally {
       this.#committing = false;
     }
@@ -112,6 +181,15 @@ export class MemoryRepository implements Repository, CountsRows {
     }
   }
 }
+
+interface ExpiredGrant {
+  grant: Grant;
+  artifact: Artifact | null;
+  approval: Approval | null;
+}
+
+/** A promise also of what throws. */
+const settled = <T>(read: () => T): Promise<T> => new Promise((resolve) => resolve(read()));
 
 /** The type of `stage` lets an async function through; its answer tells. */
 function runStage(stage: (unit: UnitOfWork) => unknown): StagedUnit {

@@ -1,5 +1,6 @@
 import type { HandleHash } from '../../domain/ids.ts';
 import type { RuntimeStore, SlotAnswer, SlotRequest } from '../../domain/runtime-store.ts';
+import { Claims } from './claims.ts';
 import { TimeQueue } from './time-queue.ts';
 
 interface HandleUse {
@@ -10,17 +11,30 @@ interface HandleUse {
 }
 
 /** For tests that look whether anything is left behind. */
-export interface CountsHandles {
-  handleCounts(): Readonly<Record<string, number>>;
+export interface CountsEntries {
+  entryCounts(): Readonly<Record<string, number>>;
 }
 
+export interface MemoryRuntimeStoreConfig {
+  /** How many claims may be held at once; further ones are refused with `unavailable`. */
+  maxClaims?: number;
+}
+
+/** About 300 bytes each. */
+const MAX_CLAIMS = 500_000;
+
 /**
- * Budgets of the handles of one process. A handle's requests and bytes are what the budget of its first call said; a
+ * Budgets of the handles, and claims, of one process. A handle's requests and bytes are what the budget of its first call said; a
  * configuration that changes later does not refill them.
  */
-export class MemoryRuntimeStore implements RuntimeStore, CountsHandles {
+export class MemoryRuntimeStore implements RuntimeStore, CountsEntries {
   readonly #uses = new Map<HandleHash, HandleUse>();
   readonly #expiries = new TimeQueue<HandleHash>();
+  readonly #claims: Claims;
+
+  constructor({ maxClaims = MAX_CLAIMS }: MemoryRuntimeStoreConfig = {}) {
+    this.#claims = new Claims(maxClaims);
+  }
 
   acquireSlot(request: SlotRequest): Promise<SlotAnswer> {
     return Promise.resolve(this.#acquire(request));
@@ -42,7 +56,18 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsHandles {
     return Promise.resolve();
   }
 
+  slotsHeld(handleHash: HandleHash, now: Date): Promise<number> {
+    let held = 0;
+    for (const lapsesAt of this.#uses.get(handleHash)?.leases.values() ?? []) held += Number(lapsesAt > now.getTime());
+    return Promise.resolve(held);
+  }
+
+  claim(key: string, value: string, expiresAt: Date, now: Date): Promise<boolean> {
+    return new Promise((resolve) => resolve(this.#claims.claim(key, value, expiresAt, now)));
+  }
+
   forgetExpired(now: Date): Promise<void> {
+    this.#claims.forgetExpired(now);
     for (const handleHash of this.#expiries.before(now, Number.POSITIVE_INFINITY)) {
       if (hasLiveLease(this.#uses.get(handleHash), now)) continue;
       this.#expiries.remove(handleHash);
@@ -55,8 +80,8 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsHandles {
     return Promise.resolve();
   }
 
-  handleCounts(): Readonly<Record<string, number>> {
-    return { uses: this.#uses.size, expiries: this.#expiries.size };
+  entryCounts(): Readonly<Record<string, number>> {
+    return { uses: this.#uses.size, expiries: this.#expiries.size, ...this.#claims.counts() };
   }
 
   #acquire({ handleHash, slotId, budget, now, handleExpiresAt }: SlotRequest): SlotAnswer {

@@ -1,3 +1,4 @@
+import { APPROVAL_TRANSITIONS } from '../../domain/approval.ts';
 import { ARTIFACT_TRANSITIONS } from '../../domain/artifact.ts';
 import { GRANT_TRANSITIONS } from '../../domain/grant.ts';
 import { SESSION_TRANSITIONS } from '../../domain/session.ts';
@@ -50,6 +51,17 @@ export class StagedUnit implements UnitOfWork {
     this.#add((unit) => unit.updateArtifact(change));
   }
 
+  insertApproval(approval: Call<'insertApproval'>): void {
+    const row = copyRow(approval);
+    this.#add((unit) => unit.insertApproval(row));
+  }
+
+  updateApproval({ expected, expectedDecisions, next }: Call<'updateApproval'>): void {
+    requireTransition('approval', APPROVAL_TRANSITIONS, expected, next.state);
+    const change = { expected, expectedDecisions, next: copyRow(next) };
+    this.#add((unit) => unit.updateApproval(change));
+  }
+
   endGrantsOfSession(change: Call<'endGrantsOfSession'>): void {
     const { tenantId, sessionId, state, reason } = change;
     const at = new Date(change.at);
@@ -60,9 +72,28 @@ export class StagedUnit implements UnitOfWork {
         state,
         at,
         reason,
-        events: (grant, artifact) => change.events(grant, artifact),
+        events: (grant, artifact, approval) => change.events(grant, artifact, approval),
       }),
     );
+  }
+
+  insertBlock(block: Call<'insertBlock'>): void {
+    const row = copyRow(block);
+    this.#add((unit) => unit.insertBlock(row));
+  }
+
+  requireNoBlock({ tenantId, runId, workloadHash }: Call<'requireNoBlock'>): void {
+    this.#add((unit) => unit.requireNoBlock({ tenantId, runId, workloadHash }));
+  }
+
+  insertNotification(notification: Call<'insertNotification'>): void {
+    const row = copyRow(notification);
+    this.#add((unit) => unit.insertNotification(row));
+  }
+
+  updateNotification({ expectedAttempts, next }: Call<'updateNotification'>): void {
+    const change = { expectedAttempts, next: copyRow(next) };
+    this.#add((unit) => unit.updateNotification(change));
   }
 
   record(event: Call<'record'>): void {

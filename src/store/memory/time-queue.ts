@@ -32,23 +32,46 @@ export class TimeQueue<Id extends string> {
     this.#rise(last, this.#places.get(last.id) ?? place);
   }
 
+  /** The moment of an id, in milliseconds since the epoch; undefined for one that is not inside. */
+  timeMs(id: Id): number | undefined {
+    const place = this.#places.get(id);
+    return place === undefined ? undefined : this.#heap[place]?.timeMs;
+  }
+
   /** Up to `limit` ids whose moment is before `end`, earliest first. They stay inside. Costs O(log n) for each. */
   before(end: Date, limit: number): Id[] {
-    const endMs = end.getTime();
-    const taken: Entry<Id>[] = [];
-    for (;;) {
-      const first = this.#heap[0];
-      if (first === undefined || first.timeMs >= endMs || taken.length >= limit) break;
-      this.remove(first.id);
-      taken.push(first);
-    }
-    for (const entry of taken) this.#push(entry);
-    return taken.map((entry) => entry.id);
+    return this.#look(end.getTime(), limit);
   }
 
   /** The same, for ids whose moment is `end` or before. */
   until(end: Date, limit: number): Id[] {
-    return this.before(new Date(end.getTime() + 1), limit);
+    return this.#look(end.getTime() + 1, limit);
+  }
+
+  /** Takes out up to `limit` ids whose moment is before `end`, earliest first. */
+  takeBefore(end: Date, limit: number): Id[] {
+    return this.#take(end.getTime(), limit).map((entry) => entry.id);
+  }
+
+  /** The same, for ids whose moment is `end` or before. */
+  takeUntil(end: Date, limit: number): Id[] {
+    return this.#take(end.getTime() + 1, limit).map((entry) => entry.id);
+  }
+
+  #look(endMs: number, limit: number): Id[] {
+    const taken = this.#take(endMs, limit);
+    for (const entry of taken) this.#push(entry);
+    return taken.map((entry) => entry.id);
+  }
+
+  #take(endMs: number, limit: number): Entry<Id>[] {
+    const taken: Entry<Id>[] = [];
+    for (;;) {
+      const first = this.#heap[0];
+      if (first === undefined || first.timeMs >= endMs || taken.length >= limit) return taken;
+      this.remove(first.id);
+      taken.push(first);
+    }
   }
 
   #push(entry: Entry<Id>): void {

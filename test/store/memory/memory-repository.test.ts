@@ -1,11 +1,28 @@
 import { describe, expect, it } from 'vitest';
+import { decideApproval } from '../../../src/domain/approval.ts';
+import type { AuditEvent } from '../../../src/domain/audit-event.ts';
 import type { AuditLog } from '../../../src/domain/audit-log.ts';
-import { issueGrant } from '../../../src/domain/grant.ts';
-import { endSession } from '../../../src/domain/session.ts';
+import { endGrant, issueGrant } from '../../../src/domain/grant.ts';
+import type { RunId, TenantId, WorkloadHash } from '../../../src/domain/ids.ts';
+import { type ActiveSession, endSession } from '../../../src/domain/session.ts';
 import { MemoryRepository } from '../../../src/store/memory/memory-repository.ts';
+import { MAX_LOOKED_AT } from '../../../src/store/memory/page.ts';
 import { repositoryContract } from '../../contract/repository-contract.ts';
-import { givenIssuedGrant } from '../../contract/repository-under-test.ts';
-import { aGrant, anArtifact, anArtifactId, anEvent, aSession, after } from '../../support/entities.ts';
+import { endSessionAfter, givenIssuedGrant, givenPendingGrant, givenSession } from '../../contract/repository-under-test.ts';
+import {
+  aBlock,
+  aGrant,
+  anArtifact,
+  anArtifactId,
+  anEvent,
+  aNotification,
+  aSession,
+  aSessionId,
+  aWord,
+  after,
+  OTHER_TENANT,
+  TENANT,
+} from '../../support/entities.ts';
 import { RecordingAuditLog } from '../../support/recording-audit-log.ts';
 
 repositoryContract('MemoryRepository', () => {
@@ -18,6 +35,7 @@ repositoryContract('MemoryRepository', () => {
   });
 });
 
+const PAGE = { limit: 10, after: null };
 const aRepository = () => new MemoryRepository({ auditLog: new RecordingAuditLog() });
 
 describe('isolation', () => {
@@ -43,6 +61,13 @@ describe('isolation', () => {
   it('is not disturbed by changes to what was found', async () => {
     const repository = aRepository();
     const { session, grant, artifact } = await givenIssuedGrant(repository);
+    const waiting = await givenPendingGrant(repository, session, { grant: { requestId: 'one' } });
+    const notification = aNotification(waiting.approval);
+    const event = anEvent({ details: { tools: ['github'] } });
+    await repository.transact((unit) => {
+      unit.insertNotification(notification);
+      unit.record(structuredClone(event));
+    });
     const readers = [
       () => repository.findSession(session.tenantId, session.id),
       () => repository.findGrant(session.tenantId, grant.id),
@@ -50,17 +75,32 @@ describe('isolation', () => {
       () => repository.findByHandle(artifact.handleHash),
       () => repository.findExpiredSessions(after(1e6), 10),
       () => repository.findExpiredGrants(after(1e6), 10),
+      () => repository.findActiveSessions(session, 10),
+      () => repository.findGrantByRequestId(session.tenantId, session.id, 'one'),
+      () => repository.findApproval(session.tenantId, waiting.approval.id),
+      () => repository.findApprovalOfRequest(session.tenantId, session.id, waiting.approval.requestHash),
+      () => repository.findDueNotifications(after(0), 10),
+      () => repository.listSessions(session.tenantId, {}, PAGE),
+      () => repository.listGrants(session.tenantId, {}, PAGE),
+      () => repository.listApprovals(session.tenantId, {}, PAGE),
+      () => repository.listAuditEvents(session.tenantId, {}, PAGE),
     ];
     for (const read of readers) spoil(await read());
     expect(await repository.findByHandle(artifact.handleHash)).toEqual({ session, grant, artifact });
     expect(await repository.findExpiredSessions(after(1e6), 10)).toEqual([session]);
-    expect(await repository.findExpiredGrants(after(1e6), 10)).toEqual([{ grant, artifact }]);
+    expect(await repository.findExpiredGrants(after(1e6), 10)).toEqual([
+      { ...waiting, artifact: null },
+      { grant, artifact, approval: null },
+    ]);
+    expect(await repository.findDueNotifications(after(0), 10)).toEqual([notification]);
+    expect((await repository.listAuditEvents(session.tenantId, {}, PAGE)).rows).toEqual([event]);
   });
 
   it('is not disturbed by changes to what the events of an ended grant are made from', async () => {
     const auditLog = new RecordingAuditLog();
     const repository = new MemoryRepository({ auditLog });
     const { session, grant, artifact } = await givenIssuedGrant(repository);
+    const { approval } = await givenPendingGrant(repository, session);
     const at = after(5);
     const end = () =>
       repository.transact((unit) => {
@@ -74,8 +114,14 @@ describe('isolation', () => {
     auditLog.failNext();
     await expect(end()).rejects.toMatchObject({ code: 'unavailable' });
     expect(await repository.findByHandle(artifact.handleHash)).toEqual({ session, grant, artifact });
+    expect(await repository.findApproval(session.tenantId, approval.id)).toEqual(approval);
     await end();
     spoil(at);
+    expect(await repository.findApproval(session.tenantId, approval.id)).toEqual({
+      ...approval,
+      state: 'expired',
+      endedAt: after(5),
+    });
     expect(await repository.findByHandle(artifact.handleHash)).toMatchObject({
       grant: { state: 'revoked', endedAt: after(5), createdAt: grant.createdAt, issuedAt: grant.issuedAt },
       artifact: { state: 'revoked', endedAt: after(5), createdAt: artifact.createdAt },
@@ -116,6 +162,50 @@ describe('memory', () => {
     expect([...new Set(Object.values(repository.rowCounts()))]).toEqual([0]);
   });
 
+  it('is empty when everything that asks humans has come, gone and been forgotten', async () => {
+    const repository = aRepository();
+    const end = async (session: ActiveSession, index: number) => {
+      for (let made = 0; made < 4; made += 1) {
+        const overrides = { requestId: `request ${made}`, requestHash: `hash ${made % 2}` };
+        const waiting = await givenPendingGrant(repository, session, { grant: overrides });
+        const notification = aNotification(waiting.approval);
+        const { nextAttemptAt: _, ...terms } = notification;
+        const denied = decideApproval(waiting.approval, aWord('alice', { decision: 'deny' }));
+        await repository.transact((unit) => unit.insertNotification(notification));
+        await repository.transact((unit) => {
+          unit.updateNotification({ expectedAttempts: 0, next: { ...terms, state: 'given_up', endedAt: after(5) } });
+          unit.insertBlock(aBlock({ runId: `run_${index}` as RunId }, { expiresAt: after(5 + made) }));
+          unit.insertBlock(aBlock({ workloadHash: `workload ${index}` as WorkloadHash }, { expiresAt: after(5) }));
+          if (made > 1) return;
+          unit.updateApproval({ expected: 'pending', expectedDecisions: 0, next: denied });
+          unit.updateGrant({ expected: 'pending', next: endGrant(waiting.grant, 'denied', after(5), 'no') });
+        });
+      }
+      // Half of the grants are forgotten before their session is.
+      await repository.forgetEnded(after(6), 10);
+      await endSessionAfter(repository, session, 7);
+    };
+    for (let index = 0; index < 20; index += 1) {
+      const tenantId = `t_${index % 3}` as TenantId;
+      await end(await givenSession(repository, aSession({ tenantId, runId: `run_${index}` as RunId })), index);
+    }
+    expect(Object.values(repository.rowCounts()).every((count) => count >= 0)).toBe(true);
+    expect(repository.rowCounts()).toMatchObject({ sessions: 20, blocks: 20 });
+    while ((await repository.forgetEnded(after(1e6), 7)) > 0);
+    expect([...new Set(Object.values(repository.rowCounts()))]).toEqual([0]);
+  });
+
+  it('keeps an approval that waits, and no index of it, when its session is forgotten with it', async () => {
+    const repository = aRepository();
+    const session = await givenSession(repository);
+    await givenPendingGrant(repository, session, { grant: { requestId: 'one' } });
+    await repository.transact((unit) =>
+      unit.updateSession({ expected: 'active', next: endSession(session, 'revoked', after(1), 'stop') }),
+    );
+    expect(await repository.forgetEnded(after(2), 10)).toBe(3);
+    expect([...new Set(Object.values(repository.rowCounts()))]).toEqual([0]);
+  });
+
   it('keeps no grant that was still open when its session was forgotten', async () => {
     const repository = aRepository();
     const { session } = await givenIssuedGrant(repository);
@@ -142,6 +232,86 @@ describe('memory', () => {
     });
     await expect(attempt).rejects.toMatchObject({ code: 'unavailable' });
     expect([...new Set(Object.values(repository.rowCounts()))]).toEqual([0]);
+  });
+});
+
+describe('a list', () => {
+  it('ends a page early when too few of very many rows pass its filter, and says where to go on', async () => {
+    const repository = aRepository();
+    const first = await givenSession(repository, aSession({ runId: 'run_rare' as RunId }));
+    const ids = Array.from({ length: MAX_LOOKED_AT + 10 }, () => aSessionId());
+    await repository.transact((unit) => ids.forEach((id) => unit.insertSession(aSession({ id }))));
+    const filter = { runId: first.runId };
+    const short = await repository.listSessions(TENANT, filter, PAGE);
+    expect(short).toEqual({ rows: [], next: expect.any(String) });
+    const { next: after } = short;
+    expect(await repository.listSessions(TENANT, filter, { limit: 1, after })).toEqual({ rows: [first], next: null });
+    // What has an index needs no search.
+    const active = await repository.listSessions(TENANT, { ...filter, state: 'active' }, PAGE);
+    expect(active).toEqual({ rows: [first], next: null });
+  });
+
+  it("takes no other list's cursor", async () => {
+    const repository = aRepository();
+    const session = await givenSession(repository);
+    for (let made = 0; made < 2; made += 1) await givenPendingGrant(repository, session);
+    const { next: after } = await repository.listGrants(TENANT, {}, { limit: 1, after: null });
+    const page = { limit: 1, after };
+    for (const attempt of [
+      repository.listSessions(TENANT, {}, page),
+      repository.listApprovals(TENANT, {}, page),
+      repository.listAuditEvents(TENANT, {}, page),
+    ]) {
+      await expect(attempt).rejects.toMatchObject({ code: 'invalid_request' });
+    }
+  });
+
+  it('takes a cursor in its one spelling', async () => {
+    const repository = aRepository();
+    for (let made = 0; made < 2; made += 1) await givenSession(repository);
+    const { next } = await repository.listSessions(TENANT, {}, { limit: 1, after: null });
+    for (const after of [`${next}=`, `${next}!`, ` ${next}`, `${next}\n`]) {
+      const attempt = repository.listSessions(TENANT, {}, { limit: 1, after });
+      await expect(attempt).rejects.toMatchObject({ code: 'invalid_request' });
+    }
+  });
+});
+
+describe('the recent events', () => {
+  const record = (repository: MemoryRepository, events: readonly AuditEvent[]) =>
+    repository.transact((unit) => events.forEach((event) => unit.record(event)));
+  const someEvents = (count: number, tenantId = TENANT) =>
+    Array.from({ length: count }, () => anEvent({ subject: { tenantId } }));
+
+  it('are as many as there is room for, whoever made them', async () => {
+    const repository = new MemoryRepository({ auditLog: new RecordingAuditLog(), recentEvents: 5 });
+    const events = someEvents(7);
+    for (const [index, event] of events.entries()) {
+      await record(repository, [event]);
+      const newest = events.slice(Math.max(0, index - 4), index + 1).toReversed();
+      expect((await repository.listAuditEvents(TENANT, {}, PAGE)).rows).toEqual(newest);
+    }
+    await record(repository, someEvents(3, OTHER_TENANT));
+    expect((await repository.listAuditEvents(TENANT, {}, PAGE)).rows).toEqual(events.slice(5).toReversed());
+  });
+
+  it('come in the order in which they committed, not in that in which they were made', async () => {
+    const repository = aRepository();
+    const [early, late] = someEvents(2);
+    if (early === undefined || late === undefined) throw new Error('two were made');
+    await record(repository, [late]);
+    await record(repository, [early]);
+    const first = await repository.listAuditEvents(TENANT, {}, { limit: 1, after: null });
+    expect(first.rows).toEqual([early]);
+    expect((await repository.listAuditEvents(TENANT, {}, { limit: 1, after: first.next })).rows).toEqual([late]);
+  });
+
+  it('end at a cursor that has made room', async () => {
+    const repository = new MemoryRepository({ auditLog: new RecordingAuditLog(), recentEvents: 5 });
+    await record(repository, someEvents(5));
+    const { next: after } = await repository.listAuditEvents(TENANT, {}, { limit: 2, after: null });
+    await record(repository, someEvents(4));
+    expect(await repository.listAuditEvents(TENANT, {}, { limit: 2, after })).toEqual({ rows: [], next: null });
   });
 });
 

@@ -7,7 +7,11 @@ const moment = fc.integer({ min: 0, max: 20 });
 const operation = fc.oneof(
   fc.record({ kind: fc.constant('put' as const), id, moment }),
   fc.record({ kind: fc.constant('remove' as const), id }),
-  fc.record({ kind: fc.constant('before' as const), moment, limit: fc.integer({ min: 0, max: 12 }) }),
+  fc.record({
+    kind: fc.constantFrom('before', 'until', 'takeBefore', 'takeUntil'),
+    moment,
+    limit: fc.integer({ min: 0, max: 12 }),
+  }),
 );
 
 it('answers like a sorted list', () => {
@@ -23,11 +27,14 @@ it('answers like a sorted list', () => {
           queue.remove(step.id);
           list.delete(step.id);
         } else {
-          const due = [...list.values()].filter((time) => time < step.moment).sort((a, b) => a - b);
-          const found = queue.before(new Date(step.moment), step.limit);
+          const end = step.kind.endsWith('ntil') ? step.moment + 1 : step.moment;
+          const due = [...list.values()].filter((time) => time < end).sort((a, b) => a - b);
+          const found = queue[step.kind](new Date(step.moment), step.limit);
           expect(found.map((name) => list.get(name))).toEqual(due.slice(0, step.limit));
           expect(new Set(found).size).toBe(found.length);
+          if (step.kind.startsWith('take')) for (const name of found) list.delete(name);
         }
+        for (const name of 'abcdefghij') expect(queue.timeMs(name)).toBe(list.get(name));
         expect(queue.size).toBe(list.size);
       }
     }),

@@ -1,0 +1,46 @@
+import type { CallContext } from '../domain/call-context.ts';
+import type { Delivery, DeliveryAdapter } from '../domain/delivery.ts';
+import type { Grant, GrantState } from '../domain/grant.ts';
+import type { ApprovalId, GrantId } from '../domain/ids.ts';
+import type { GrantRepository } from '../domain/repository.ts';
+import { type AuditDeps, auditEvent, grantSubject } from './audit-trail.ts';
+
+/** A grant as its own session is told of it. */
+export interface GrantAnswer {
+  grantId: GrantId;
+  state: GrantState;
+  approvalId: ApprovalId | null;
+  /** Null while there is nothing to deliver, and when it is over. */
+  delivery: Delivery | null;
+  expiresAt: Date;
+  /** Why it ended, in the words of who ended it; null while it goes on. */
+  endReason: string | null;
+}
+
+export interface CollectGrantDeps extends AuditDeps {
+  repository: AuditDeps['repository'] & GrantRepository;
+  deliveries: readonly DeliveryAdapter[];
+}
+
+/** How a grant stands, without what it delivers. */
+export const statusOf = (grant: Grant): GrantAnswer => ({
+  grantId: grant.id,
+  state: grant.state,
+  approvalId: grant.approvalId,
+  delivery: null,
+  expiresAt: grant.expiresAt,
+  endReason: 'endReason' in grant ? grant.endReason : null,
+});
+
+/** Tells a session how its grant stands, with what it delivers once that was issued. Each time that leaves is on record. */
+export async function collectGrant(deps: CollectGrantDeps, context: CallContext, grant: Grant): Promise<GrantAnswer> {
+  const status = statusOf(grant);
+  if (grant.state !== 'issued' || deps.clock.now() >= grant.expiresAt) return status;
+  const artifact = await deps.repository.findArtifact(grant.tenantId, grant.artifactId);
+  const adapter = deps.deliveries.find(({ mode }) => mode === grant.deliveryMode);
+  if (artifact?.state !== 'issued' || adapter === undefined) return status;
+  const delivery = adapter.deliver(artifact);
+  const subject = { ...grantSubject(grant), artifactId: artifact.id };
+  await deps.repository.transact((unit) => unit.record(auditEvent(deps, context, 'grant.collected', subject)));
+  return { ...status, delivery };
+}

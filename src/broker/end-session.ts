@@ -1,0 +1,43 @@
+import type { Artifact } from '../domain/artifact.ts';
+import type { CallContext } from '../domain/call-context.ts';
+import type { EndedGrant } from '../domain/grant.ts';
+import { type ActiveSession, endSession } from '../domain/session.ts';
+import type { UnitOfWork } from '../domain/unit-of-work.ts';
+import { type AuditDeps, auditEvent, sessionSubject } from './audit-trail.ts';
+import { endedGrantEvents } from './ended-grant-events.ts';
+
+/** Why a session is revoked, and by whom when it was not the session itself. */
+export interface Revocation {
+  reason: string;
+  by: string | null;
+  /** Called for each grant that ends with it, while the unit commits. */
+  onGrant?: (grant: EndedGrant, artifact: Artifact | null) => void;
+}
+
+/** Stages the end of a session with every grant of it: from then on its token and its handles are dead. */
+export function stageRevokedSession(
+  deps: Omit<AuditDeps, 'repository'>,
+  context: Pick<CallContext, 'requestId'>,
+  unit: UnitOfWork,
+  session: ActiveSession,
+  { reason, by, onGrant }: Revocation,
+): void {
+  const at = deps.clock.now();
+  const { tenantId, id: sessionId } = session;
+  const author: Record<string, string> = by === null ? {} : { by };
+  unit.updateSession({ expected: 'active', next: endSession(session, 'revoked', at, reason) });
+  const details = { reason, ...author };
+  unit.record(auditEvent(deps, context, 'session.revoked', sessionSubject(session), { details }));
+  const events = endedGrantEvents(deps, context, author);
+  unit.endGrantsOfSession({
+    tenantId,
+    sessionId,
+    state: 'revoked',
+    at,
+    reason: 'session revoked',
+    events(grant, artifact, approval) {
+      onGrant?.(grant, artifact);
+      return events(grant, artifact, approval);
+    },
+  });
+}

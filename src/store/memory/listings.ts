@@ -1,0 +1,52 @@
+import type { Approval } from '../../domain/approval.ts';
+import type { Grant } from '../../domain/grant.ts';
+import type { TenantId } from '../../domain/ids.ts';
+import type { ApprovalFilter, GrantFilter, Page, PageRequest, SessionFilter } from '../../domain/repository.ts';
+import type { Session } from '../../domain/session.ts';
+import { readCursor, takePage } from './page.ts';
+import type { Tables } from './tables.ts';
+
+/** A tenant's sessions that pass the filter, newest first. */
+export function listSessions(
+  tables: Tables,
+  tenantId: TenantId,
+  filter: SessionFilter,
+  { limit, after }: PageRequest,
+): Page<Session> {
+  const rows = tables.sessionsNewestFirst(tenantId, filter, readCursor(after, 'sess_'));
+  const matches = (session: Session): boolean => hasAll(session, filter);
+  return takePage(rows, matches, limit);
+}
+
+/** A tenant's grants that pass the filter, newest first. Those of one session cost what that session has. */
+export function listGrants(
+  tables: Tables,
+  tenantId: TenantId,
+  filter: GrantFilter,
+  { limit, after }: PageRequest,
+): Page<Grant> {
+  const rows = tables.grantsNewestFirst(tenantId, filter.sessionId, readCursor(after, 'gr_'));
+  // The session that is asked for may be another tenant's.
+  const matches = (grant: Grant): boolean => grant.tenantId === tenantId && hasAll(grant, filter);
+  return takePage(rows, matches, limit);
+}
+
+/** The same for approvals. */
+export function listApprovals(
+  tables: Tables,
+  tenantId: TenantId,
+  filter: ApprovalFilter,
+  { limit, after }: PageRequest,
+): Page<Approval> {
+  const rows = tables.approvalsNewestFirst(tenantId, filter.sessionId, readCursor(after, 'ap_'));
+  const matches = (approval: Approval): boolean => approval.tenantId === tenantId && hasAll(approval, filter);
+  return takePage(rows, matches, limit);
+}
+
+/** Whether a row has every value that a filter names. */
+function hasAll<Filter extends object>(row: Required<Filter>, filter: Filter): boolean {
+  for (const name in filter) {
+    if (filter[name] !== undefined && row[name] !== filter[name]) return false;
+  }
+  return true;
+}
