@@ -8,9 +8,6 @@ export interface ServiceAccountClaims {
   namespace: string;
   serviceAccount: string;
   attributes: Readonly<Record<string, string>>;
-  /** Null when the token does not say. */
-  issuedAtSeconds: number | null;
-  expiresAtSeconds: number;
 }
 
 const SUBJECT = /^system:serviceaccount:([^:]+):([^:]+)$/;
@@ -30,13 +27,9 @@ const Detail = z
   .regex(/^[\w.:-]{1,253}$/)
   .optional();
 const ObjectRef = z.object({ name: Detail, uid: Detail }).optional();
-/** Whole seconds, up to the end of the year 9999. */
-const NumericDate = z.int().min(0).max(253_402_300_799);
 
 const TokenClaims = z.object({
   sub: z.string(),
-  exp: NumericDate,
-  iat: NumericDate.optional(),
   'kubernetes.io': z
     .object({ namespace: Detail, serviceaccount: ObjectRef, pod: ObjectRef, node: ObjectRef, secret: ObjectRef })
     .optional(),
@@ -66,8 +59,6 @@ export function identifyServiceAccount(payload: JWTPayload): ServiceAccountClaim
     namespace,
     serviceAccount,
     attributes: collectAttributes(claims),
-    issuedAtSeconds: claims.iat ?? null,
-    expiresAtSeconds: claims.exp,
   };
 }
 

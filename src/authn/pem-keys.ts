@@ -1,9 +1,12 @@
 import { createHash, createPublicKey, type KeyObject, type webcrypto, X509Certificate } from 'node:crypto';
 
+/** RFC 7518 section 3.1 and RFC 8037 section 3.1. */
+export type SigningAlgorithm = 'RS256' | 'ES256' | 'EdDSA';
+
 /** A public key and the only algorithm it may ever verify (RFC 8725 section 3.1). */
 export interface VerificationKey {
-  alg: 'RS256' | 'ES256';
-  /** Kubernetes' key id: SHA-256 of the SPKI DER, base64url. */
+  alg: SigningAlgorithm;
+  /** The issuer's own, where it gives one; otherwise as Kubernetes makes it: SHA-256 of the SPKI DER, base64url. */
   kid: string;
   publicKey: webcrypto.CryptoKey;
 }
@@ -18,7 +21,8 @@ const PEM_BEGIN = /-----BEGIN /g;
 /**
  * Reads the public keys that sign attestations from PEM text (RFC 7468): one or several blocks of `PUBLIC KEY` (SPKI),
  * `RSA PUBLIC KEY` (PKCS#1) or `CERTIFICATE`. A certificate is only a container here: neither its dates nor its issuer
- * count, because the operator chose the file. RSA keys verify RS256, P-256 keys ES256, no others are read.
+ * count, because the operator chose the file. RSA keys verify RS256, P-256 keys ES256,
+ * Ed25519 keys EdDSA, no others are read.
  *
  * Throws an Error that names the block, counted from 1, and what is wrong with it.
  */
@@ -53,7 +57,8 @@ function readBlock(text: string, label: string, where: string): KeyObject {
   throw new Error(`${where} is not read here; use PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE`);
 }
 
-function toVerificationKey(key: KeyObject, where: string): VerificationKey {
+/** Ties a key to its algorithm. Throws an Error that begins with `where` when the key is weak or of a kind that is not read. */
+export function toVerificationKey(key: KeyObject, where: string): VerificationKey {
   const kid = createHash('sha256')
     .update(key.export({ format: 'der', type: 'spki' }))
     .digest('base64url');
@@ -67,10 +72,16 @@ function toVerificationKey(key: KeyObject, where: string): VerificationKey {
     case 'ec':
       if (namedCurve !== 'prime256v1') throw new Error(`${where} is an EC key on curve ${namedCurve}; only P-256 is read`);
       return { alg: 'ES256', kid, publicKey: importKey(key, { name: 'ECDSA', namedCurve: 'P-256' }) };
+    case 'ed25519':
+      return { alg: 'EdDSA', kid, publicKey: importKey(key, { name: 'Ed25519' }) };
     default:
-      throw new Error(`${where} is a key of kind ${key.asymmetricKeyType ?? 'unknown'}; only RSA and EC P-256 are read`);
+      throw new Error(
+        `${where} is a key of kind ${key.asymmetricKeyType ?? 'unknown'}; only RSA, EC P-256 and Ed25519 are read`,
+      );
   }
 }
 
-const importKey = (key: KeyObject, algorithm: webcrypto.RsaHashedImportParams | webcrypto.EcKeyImportParams) =>
-  key.toCryptoKey(algorithm, true, ['verify']);
+const importKey = (
+  key: KeyObject,
+  algorithm: webcrypto.RsaHashedImportParams | webcrypto.EcKeyImportParams | webcrypto.Algorithm,
+) => key.toCryptoKey(algorithm, true, ['verify']);

@@ -1,4 +1,4 @@
-import { CompactSign, errors, type JWTHeaderParameters, type JWTPayload, jwtVerify } from 'jose';
+import { CompactSign, decodeProtectedHeader, errors, type JWTHeaderParameters, type JWTPayload, jwtVerify } from 'jose';
 import { z } from 'zod';
 import type { Clock } from '../domain/clock.ts';
 import { unauthorized } from '../domain/errors.ts';
@@ -22,6 +22,8 @@ const MAX_TOKEN_LENGTH = 8 * 1024;
 /** How far the clocks of two replicas may be apart; a token is used as soon as it is issued. */
 const REPLICA_SKEW_SECONDS = 5;
 
+/** SHA-256 in base64url. */
+const Thumbprint = z.string().regex(/^[\w-]{43}$/);
 const text = <T extends string>() => z.custom<T>((value) => typeof value === 'string' && value !== '');
 /** Whole seconds, up to the end of the year 9999. */
 const NumericDate = z.int().min(0).max(253_402_300_799);
@@ -34,6 +36,8 @@ const TokenClaims = z.strictObject({
   run_id: text<RunId>(),
   tool_context: z.array(z.string()),
   workload_hash: text<WorkloadHash>(),
+  /** The key that every use of the token must prove (RFC 7800, RFC 9449 section 6.1); a bearer token has none. */
+  cnf: z.strictObject({ jkt: Thumbprint }).optional(),
   iss: z.string(),
   /** The agent: whom the token speaks for (RFC 7519 section 4.1.2). */
   sub: z.string(),
@@ -63,6 +67,8 @@ export function makeSessionTokens({ keys, issuer, clock }: SessionTokensConfig):
         .setProtectedHeader(header)
         .sign(keys.signingKey.privateKey),
 
+    claims: (token) => typeOf(token) === TOKEN_TYPE,
+
     async verify(token) {
       if (!isCompactJws(token, MAX_TOKEN_LENGTH)) throw notOurs();
       const currentDate = clock.now();
@@ -88,6 +94,16 @@ export function makeSessionTokens({ keys, issuer, clock }: SessionTokensConfig):
   };
 }
 
+/** What the header says, or null where there is none to read. */
+function typeOf(token: string): unknown {
+  if (token.length > MAX_TOKEN_LENGTH) return null;
+  try {
+    return decodeProtectedHeader(token).typ;
+  } catch {
+    return null;
+  }
+}
+
 function toTokenClaims(claims: SessionClaims, issuer: string): TokenClaims {
   const issuedAt = Math.floor(claims.issuedAt.getTime() / 1000);
   return {
@@ -97,6 +113,8 @@ function toTokenClaims(claims: SessionClaims, issuer: string): TokenClaims {
     run_id: claims.runId,
     tool_context: [...claims.toolContext],
     workload_hash: claims.workloadHash,
+    // JSON leaves out what is undefined.
+    cnf: claims.proofKeyThumbprint === null ? undefined : { jkt: claims.proofKeyThumbprint },
     iss: issuer,
     sub: claims.agentId,
     jti: claims.tokenId,
@@ -115,6 +133,7 @@ function fromTokenClaims(claims: TokenClaims): SessionClaims {
     runId: claims.run_id,
     toolContext: claims.tool_context,
     workloadHash: claims.workload_hash,
+    proofKeyThumbprint: claims.cnf?.jkt ?? null,
     issuedAt: new Date(claims.iat * 1000),
     expiresAt: new Date(claims.exp * 1000),
   };

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { makeK8sAttestation } from '../../src/authn/k8s-attestation.ts';
+import { staticKeys } from '../../src/authn/key-source.ts';
 import { workloadHash } from '../../src/authn/workload-hash.ts';
 import {
   AUDIENCE,
   ecKey,
+  ed25519Key,
   ISSUER,
   makeRsaKey,
   mintLegacyToken,
@@ -16,7 +18,7 @@ const SECOND = 1000;
 
 function setUp({ keys = [rsaKey, ecKey], maxSkewSeconds }: { keys?: (typeof rsaKey)[]; maxSkewSeconds?: number } = {}) {
   const clock = new FakeClock();
-  const config = { issuer: ISSUER, audience: AUDIENCE, keys, clock };
+  const config = { issuer: ISSUER, audience: AUDIENCE, keys: staticKeys(keys), clock, review: null };
   const verifier = makeK8sAttestation(maxSkewSeconds === undefined ? config : { ...config, maxSkewSeconds });
   const verify = (token: string) => verifier.verify({ kind: 'k8s_sa_jwt', token });
   return { clock, verify, now: clock.now() };
@@ -238,15 +240,19 @@ describe('well signed tokens that say something wrong', () => {
 
 describe('configuration that would let nobody in, or too many', () => {
   const clock = new FakeClock();
-  const good = { issuer: ISSUER, audience: AUDIENCE, keys: [rsaKey], clock };
+  const good = { issuer: ISSUER, audience: AUDIENCE, keys: staticKeys([rsaKey]), clock, review: null };
   test.each([
-    ['no key', { ...good, keys: [] }],
+    ['a key that no cluster can sign with', { ...good, keys: staticKeys([rsaKey, ed25519Key]) }],
     ['no issuer', { ...good, issuer: '' }],
     ['no audience', { ...good, audience: '' }],
     ['a negative skew', { ...good, maxSkewSeconds: -1 }],
     ['a skew of an hour', { ...good, maxSkewSeconds: 3600 }],
     ['a skew that is no number', { ...good, maxSkewSeconds: Number.NaN }],
   ])('%s stops the start', (_name, config) => {
-    expect(() => makeK8sAttestation(config)).toThrow('k8s attestation');
+    expect(() => makeK8sAttestation(config)).toThrow('k8s attestation: ');
+  });
+
+  test('no key stops the start', () => {
+    expect(() => staticKeys([])).toThrow('at least one key');
   });
 });

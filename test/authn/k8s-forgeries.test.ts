@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { CompactEncrypt, CompactSign, exportJWK, SignJWT } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { makeK8sAttestation } from '../../src/authn/k8s-attestation.ts';
+import { staticKeys } from '../../src/authn/key-source.ts';
 import {
   AUDIENCE,
   ecKey,
@@ -23,7 +24,7 @@ const attackerRsa = makeRsaKey();
 const attackerEc = makeEcKey();
 
 function verify(token: string, keys = [rsaKey, ecKey]) {
-  const verifier = makeK8sAttestation({ issuer: ISSUER, audience: AUDIENCE, keys, clock });
+  const verifier = makeK8sAttestation({ issuer: ISSUER, audience: AUDIENCE, keys: staticKeys(keys), clock, review: null });
   return verifier.verify({ kind: 'k8s_sa_jwt', token });
 }
 

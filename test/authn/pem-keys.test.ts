@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { parsePublicKeys } from '../../src/authn/pem-keys.ts';
-import { ecKey, rsaKey } from '../support/attestations.ts';
+import { ecKey, ed25519Key, rsaKey } from '../support/attestations.ts';
 
 /** One RSA key in three containers; `certificate` is self-signed. */
 const fixture = (name: string) => readFileSync(new URL(`fixtures/${name}`, import.meta.url), 'utf8');
@@ -28,12 +28,13 @@ describe('public keys from PEM', () => {
   });
 
   test('each key is tied to one algorithm', () => {
-    const [rsa, ec] = parsePublicKeys(rsaKey.publicPem + ecKey.publicPem);
+    const [rsa, ec, ed25519] = parsePublicKeys(rsaKey.publicPem + ecKey.publicPem + ed25519Key.publicPem);
     expect(rsa).toMatchObject({
       alg: 'RS256',
       publicKey: { algorithm: { name: 'RSASSA-PKCS1-v1_5', hash: { name: 'SHA-256' } } },
     });
     expect(ec).toMatchObject({ alg: 'ES256', publicKey: { algorithm: { name: 'ECDSA', namedCurve: 'P-256' } } });
+    expect(ed25519).toMatchObject({ alg: 'EdDSA', publicKey: { algorithm: { name: 'Ed25519' } } });
   });
 
   test('keys keep their order, and one given twice counts once', () => {
@@ -43,7 +44,8 @@ describe('public keys from PEM', () => {
 
   const smallRsa = generateKeyPairSync('rsa', { modulusLength: 1024 });
   const pssRsa = generateKeyPairSync('rsa-pss', { modulusLength: 2048 });
-  const ed25519 = generateKeyPairSync('ed25519');
+  const ed448 = generateKeyPairSync('ed448');
+  const x25519 = generateKeyPairSync('x25519');
   const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' });
   const secp256k1 = generateKeyPairSync('ec', { namedCurve: 'secp256k1' });
   test.each([
@@ -63,7 +65,8 @@ describe('public keys from PEM', () => {
     ['a certificate request', certificate.replaceAll('CERTIFICATE', 'CERTIFICATE REQUEST'), /block 1 .* is not read here/],
     ['RSA of 1024 bits', publicPem(smallRsa.publicKey), /RSA key of 1024 bits; at least 2048/],
     ['RSA-PSS', publicPem(pssRsa.publicKey), /kind rsa-pss/],
-    ['Ed25519', publicPem(ed25519.publicKey), /kind ed25519/],
+    ['Ed448', publicPem(ed448.publicKey), /kind ed448/],
+    ['X25519', publicPem(x25519.publicKey), /kind x25519/],
     ['P-384', publicPem(p384.publicKey), /curve secp384r1/],
     ['secp256k1', publicPem(secp256k1.publicKey), /curve secp256k1/],
     ['more keys than a forged token may cost', spki.repeat(17), /holds 17 keys; at most 16/],

@@ -23,6 +23,7 @@ async function makeRing(kid?: string) {
   const ring: KeyRing = {
     signingKey: { kid: name, privateKey },
     verificationKey: (wanted) => (wanted === name ? publicKey : null),
+    secretFor: () => new Uint8Array(32),
     publicKeys: () => ({ keys: [{ kty: 'OKP', crv: 'Ed25519', x, kid: name, alg: 'EdDSA', use: 'sig' }] }),
   };
   return { ring, pair };
@@ -45,10 +46,12 @@ const claims: SessionClaims = {
   runId: 'run-1' as RunId,
   toolContext: ['github', 'db'],
   workloadHash: 'ab'.repeat(32) as WorkloadHash,
+  proofKeyThumbprint: null,
   issuedAt,
   expiresAt: new Date(issuedAt.getTime() + TTL_SECONDS * 1000),
 };
 
+const THUMBPRINT = await calculateJwkThumbprint(pair.publicKey);
 const genuine = await setUp().tokens.sign(claims);
 const [header = '', payload = '', signature = ''] = genuine.split('.');
 const genuineHeader = decodeProtectedHeader(genuine);
@@ -86,6 +89,14 @@ describe('session tokens', () => {
       nbf: start,
       exp: start + TTL_SECONDS,
     });
+  });
+
+  test('of a session that is bound to a key name its thumbprint', async () => {
+    const { tokens } = setUp();
+    const bound = { ...claims, proofKeyThumbprint: THUMBPRINT };
+    const token = await tokens.sign(bound);
+    expect(decodeJwt(token)).toEqual({ ...genuineClaims, cnf: { jkt: THUMBPRINT } });
+    await expect(tokens.verify(token)).resolves.toEqual(bound);
   });
 
   test('can be verified by anyone who has the public keys', async () => {
@@ -164,7 +175,13 @@ const attempts: readonly (readonly [name: string, attempt: () => string | Promis
   ['expiring now', () => forge({ claims: { exp: start } })],
   ['exp as text', () => forge({ claims: { exp: '9999999999' } })],
   ['exp beyond any date', () => forge({ claims: { exp: 1e300 } })],
-  ['a claim of a later version', () => forge({ claims: { cnf: { jkt: 'x' } } })],
+  ['a claim of a later version', () => forge({ claims: { scope: 'x' } })],
+  ['bound to nothing', () => forge({ claims: { cnf: {} } })],
+  ['bound to null', () => forge({ claims: { cnf: null } })],
+  ['bound to a thumbprint that is none', () => forge({ claims: { cnf: { jkt: 'x' } } })],
+  ['bound to several keys', () => forge({ claims: { cnf: { jkt: [THUMBPRINT] } } })],
+  ['bound to a certificate (RFC 8705)', () => forge({ claims: { cnf: { 'x5t#S256': THUMBPRINT } } })],
+  ['bound to a key and a certificate', () => forge({ claims: { cnf: { jkt: THUMBPRINT, 'x5t#S256': THUMBPRINT } } })],
   ['tool context as text', () => forge({ claims: { tool_context: 'github' } })],
   ['tool context of numbers', () => forge({ claims: { tool_context: [1] } })],
   ...['sid', 'tenant_id', 'agent_id', 'run_id', 'tool_context', 'workload_hash', 'sub', 'jti', 'iat', 'nbf', 'exp'].flatMap(
@@ -219,6 +236,35 @@ async function critical(parameter: Record<string, boolean>): Promise<string> {
 
 const MESSAGE_PREFIX: unknown = expect.stringMatching(/^session_token: /);
 
+describe('whether a token says that it is a session token', () => {
+  const { tokens } = setUp();
+
+  test.each<[string, () => string | Promise<string>]>([
+    ['a genuine one', () => genuine],
+    ['one whose signature is bad', () => `${header}.${payload}.AAAA`],
+    ['one by another key', () => forge({}, attackerKey)],
+    ['one that has expired', () => forge({ claims: { exp: 1 } })],
+  ])('%s does', async (_name, token) => {
+    expect(tokens.claims(await token())).toBe(true);
+  });
+
+  test.each<[string, () => string | Promise<string>]>([
+    ['a Kubernetes token', () => mintProjectedToken({ now: issuedAt })],
+    ['a token of another type of ours', () => forge({ header: { typ: 'asb-delegation+jwt' } })],
+    ['a token without a type', () => forge({ header: { typ: undefined } })],
+    ['a type in a list', () => forge({ header: { typ: ['asb-session+jwt'] } })],
+    ['our header alone', () => header],
+    ['a header that is null', () => `${encodePart('null')}.e30.AAAA`],
+    ['a header that is not JSON', () => `${encodePart('{')}.e30.AAAA`],
+    ['nothing', () => ''],
+    ['dots', () => '..'],
+    ['rubbish', () => 'rubbish'],
+    ['a megabyte', () => `${header}.${'A'.repeat(1 << 20)}.AAAA`],
+  ])('%s does not', async (_name, token) => {
+    expect(tokens.claims(await token())).toBe(false);
+  });
+});
+
 describe('what is not a session token of ours', () => {
   test.each(attempts)('%s is unauthorized', async (_name, attempt) => {
     await expect(setUp().tokens.verify(await attempt())).rejects.toMatchObject({
@@ -238,11 +284,12 @@ describe('what is not a session token of ours', () => {
     ['iss', `${ISSUER}/`],
     ['sub', 'admin'],
     ['jti', 'other'],
+    ['cnf', { jkt: THUMBPRINT }],
     ['iat', start + 1],
     ['nbf', start - 1],
     ['exp', start + TTL_SECONDS + 1],
   ])('an edit of %s breaks the signature', async (name, value) => {
-    expect(genuineClaims).toHaveProperty(name);
+    expect(genuineClaims[name]).not.toEqual(value);
     const edited = `${header}.${encodePart({ ...genuineClaims, [name]: value })}.${signature}`;
     await expect(setUp().tokens.verify(edited)).rejects.toMatchObject({
       code: 'unauthorized',
@@ -261,6 +308,13 @@ describe('what is not a session token of ours', () => {
       }),
       { numRuns: 500 },
     );
+  });
+
+  test('a bound token cannot be made a bearer token', async () => {
+    const { tokens } = setUp();
+    const bound = await tokens.sign({ ...claims, proofKeyThumbprint: THUMBPRINT });
+    const stripped = `${header}.${payload}.${bound.split('.')[2]}`;
+    await expect(tokens.verify(stripped)).rejects.toMatchObject({ code: 'unauthorized' });
   });
 
   test('a refusal shows nothing of the token', async () => {

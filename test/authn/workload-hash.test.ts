@@ -39,6 +39,32 @@ describe('workload hash', () => {
     expect(workloadHash(value)).toBe(hash);
   });
 
+  test('of an OIDC identity counts the ids behind its names and its client, not how a run came about', () => {
+    const attributes = {
+      azp: 'ci',
+      client_id: 'ci',
+      ref: 'refs/heads/main',
+      repository_id: '74',
+      repository_owner_id: '65',
+    };
+    const oidc = (changes: Record<string, string>): WorkloadIdentity => ({
+      ...identity,
+      type: 'oidc',
+      namespace: null,
+      serviceAccount: null,
+      attributes: { ...attributes, ...changes },
+    });
+    const canonical =
+      '{"attributes":{"azp":"ci","client_id":"ci","repository_id":"74","repository_owner_id":"65"},' +
+      '"audience":"asb-control-plane","issuer":"https://kubernetes.default.svc.cluster.local","namespace":null,' +
+      '"service_account":null,"subject":"system:serviceaccount:agents:runner","type":"oidc"}';
+    expect(workloadHash(oidc({}))).toBe(createHash('sha256').update(canonical).digest('hex'));
+    expect(workloadHash(oidc({ ref: 'refs/heads/x', run_id: '7', sha: 'ab' }))).toBe(workloadHash(oidc({})));
+    for (const name of ['azp', 'client_id', 'repository_id', 'repository_owner_id']) {
+      expect(workloadHash(oidc({ [name]: 'another' }))).not.toBe(workloadHash(oidc({})));
+    }
+  });
+
   test('does not depend on the order in which an identity was put together', () => {
     const reordered = Object.fromEntries(Object.entries(identity.attributes).reverse());
     expect(workloadHash({ ...identity, attributes: reordered })).toBe(workloadHash(identity));
