@@ -1,28 +1,37 @@
 import type { TenantId } from '../domain/ids.ts';
 import type { Tool } from '../domain/tool.ts';
+import { findRepeats, indexByTenant } from './by-tenant.ts';
+import { type ConfigProblem, refuseProblems } from './config-problem.ts';
+import { patternProblem } from './patterns.ts';
 
 export interface ToolRegistry {
   /** Null when the tenant has no tool of that name. */
   find(tenantId: TenantId, name: string): Tool | null;
 }
 
-/** The registered tools of every tenant. Throws when a tenant has one name twice. */
+const nameOf = ({ name }: Tool): string => name;
+
+/** The registered tools of every tenant. Throws when `findToolProblems` finds any. */
 export function makeToolRegistry(tools: readonly Tool[]): ToolRegistry {
-  const byKey = new Map<string, Tool>();
-  for (const tool of tools) {
-    const key = keyOf(tool.tenantId, tool.name);
-    if (byKey.has(key)) throw new Error(`tool ${tool.name} is registered twice for tenant ${tool.tenantId}`);
-    byKey.set(key, tool);
-  }
-  return { find: (tenantId, name) => byKey.get(keyOf(tenantId, name)) ?? null };
+  refuseProblems(findToolProblems(tools));
+  const index = indexByTenant(tools, nameOf);
+  return { find: (tenantId, name) => index.get(tenantId)?.get(name) ?? null };
 }
 
-/** Whether a tool's list of capabilities holds this one: exactly, or by a prefix and a trailing `*`. */
-export function allowsCapability(tool: Tool, capability: string): boolean {
-  return tool.allowedCapabilities.some((allowed) =>
-    allowed.endsWith('*') ? capability.startsWith(allowed.slice(0, -1)) : capability === allowed,
+/** What makes tools unusable: one name twice in a tenant, a pattern that cannot be meant. */
+export function findToolProblems(tools: readonly Tool[]): readonly ConfigProblem[] {
+  const repeats = findRepeats(tools, nameOf).map((index) => {
+    const { name, tenantId } = tools[index] ?? { name: '', tenantId: '' };
+    return { index, path: ['name'], message: `tool ${name} is registered twice for tenant ${tenantId}` };
+  });
+  const patterns = tools.flatMap((tool, index) =>
+    tool.allowedCapabilities.flatMap((pattern, at) => {
+      const problem = patternProblem(pattern);
+      if (problem === null) return [];
+      return [
+        { index, path: ['allowedCapabilities', at], message: `tool ${tool.name}: capability "${pattern}" ${problem}` },
+      ];
+    }),
   );
+  return [...repeats, ...patterns];
 }
-
-// A NUL cannot stand in a name, so no two pairs share a key.
-const keyOf = (tenantId: TenantId, name: string): string => `${tenantId}\0${name}`;
