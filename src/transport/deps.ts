@@ -17,11 +17,23 @@ export interface TransportDeps {
   trustedProxies: readonly string[];
   /** PEM; null serves in clear. */
   tls: { cert: string; key: string } | null;
+  /**
+   * Where callers reach this broker, when a proxy stands between: scheme, host and the path that the proxy takes off. Proofs of
+   * possession must be about URLs below it. Null takes what each request says of itself.
+   */
+  publicBaseUrl: URL | null;
+}
+
+/** Whether calls can be served, in words fit for a stranger. */
+export interface Readiness {
+  /** What each dependency says of itself: `ok`, or what is wrong. All must be `ok`. */
+  checks: Readonly<Record<string, string>>;
+  /** What is worth knowing and keeps no call from being served, such as a configuration file that was rejected. */
+  details: Readonly<Record<string, string>>;
 }
 
 export interface HttpDeps extends TransportDeps {
-  /** What each dependency says of itself: `ok`, or what is wrong in words fit for a stranger. */
-  readiness: () => Promise<Readonly<Record<string, string>>>;
+  readiness: () => Promise<Readiness>;
   /** Keys that verify session tokens. */
   publicKeys: () => PublicKeySet;
   version: string;

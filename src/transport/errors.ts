@@ -93,12 +93,14 @@ export interface ErrorBody {
   code: ErrorCode;
   request_id: string;
   reason?: string;
+  rule?: string;
 }
 
 /** The body of every JSON error. */
 export function errorBody(error: BrokerError, requestId: string): ErrorBody {
   const body: ErrorBody = { error: publicMessage(error), code: error.code, request_id: requestId };
   if (error.reason !== null) body.reason = error.reason;
+  if (error.rule !== null) body.rule = error.rule;
   return body;
 }
 

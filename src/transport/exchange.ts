@@ -15,6 +15,7 @@ export interface Exchange {
   failure: unknown;
   sessionId: string | null;
   grantId: string | null;
+  approvalId: string | null;
   /** Probes and documents: neither counted nor logged unless they fail. */
   quiet: boolean;
   /** Address of the client, read while its connection is there to be asked; null when it was gone by then. */
@@ -42,6 +43,7 @@ export function exchangeOf(request: FastifyRequest): Exchange {
     failure: null,
     sessionId: null,
     grantId: null,
+    approvalId: null,
     quiet: request.routeOptions.config.quiet ?? false,
     client: request.raw.socket.destroyed ? null : request.ip,
   };
@@ -61,10 +63,11 @@ export function commonHeaders(reply: FastifyReply, requestId: string): void {
   reply.header('x-request-id', requestId).header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
 }
 
-/** Notes which session and grant an answer speaks of. */
+/** Notes which session, grant and approval an answer speaks of. */
 export function noteIds(exchange: Exchange, answer: Answer): void {
   if (answer.kind !== 'json') return;
-  const { session_id: sessionId, grant_id: grantId } = answer.body;
+  const { session_id: sessionId, grant_id: grantId, approval_id: approvalId } = answer.body;
   if (typeof sessionId === 'string') exchange.sessionId = sessionId;
   if (typeof grantId === 'string') exchange.grantId = grantId;
+  if (typeof approvalId === 'string') exchange.approvalId = approvalId;
 }

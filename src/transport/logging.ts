@@ -15,6 +15,8 @@ const matching =
   (value) =>
     typeof value === 'string' && pattern.test(value) ? value : undefined;
 const WORD = matching(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/);
+// A rule of the configuration: its kind, and the name that an operator gave it. Too short, and too small, for a handle or a token.
+const RULE = matching(/^[a-z_]{1,32}(?::[a-z0-9][a-z0-9._*-]{0,39})?$/);
 // An id of ours, prefix and UUID: a token that was put where an id belongs is not one.
 const ID = matching(/^[a-z]{2,4}_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/);
 
@@ -28,12 +30,17 @@ const LOGGABLE = {
   status: number,
   code: WORD,
   reason: WORD,
+  rule: RULE,
   duration_ms: number,
   session_id: ID,
   grant_id: ID,
+  approval_id: ID,
+  receiver: WORD,
+  revision: matching(/^[0-9a-f]{7,64}$/),
   client: matching(/^[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,15})?$/),
   error: errorChain,
   address: text,
+  issuer: text,
   signal: WORD,
   version: matching(/^[A-Za-z0-9.+-]{1,64}$/),
   count: number,

@@ -12,12 +12,16 @@ export interface Metrics {
   observeAuditEvent(type: string, code: string | null, reason: string | null): void;
   /** One pass of the cleanup has ended. */
   observeCleanup(report: { sessions: number; grants: number; forgotten: number }): void;
+  /** One pass of the outbox has ended. */
+  observeNotifications(report: { delivered: number; retried: number; givenUp: number }): void;
+  /** The configuration was read, at the start or again: the revision that is in force now, or that it was rejected. */
+  observeConfiguration(reload: { ok: true; revision: string; at: Date } | { ok: false }): void;
   /** The exposition format of https://prometheus.io/docs/instrumenting/exposition_formats/. */
   render(): Promise<{ contentType: string; body: string }>;
 }
 
-// From a cached answer to the longest deadline.
-const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20];
+// From a cached answer to the longest wait.
+const BUCKETS_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30];
 
 /** Makes metrics with a registry of their own, which also holds the process's: memory, event loop, garbage collection. */
 export function makeMetrics(): Metrics {
@@ -58,6 +62,13 @@ export function makeMetrics(): Metrics {
     labelNames: ['what'],
     registers,
   });
+  const notifications = new Counter({
+    name: 'asb_notifications_total',
+    help: 'Attempts to send a notification, by outcome.',
+    labelNames: ['outcome'],
+    registers,
+  });
+  const observeConfiguration = configurationMetrics(registers);
   const counted = new Map<string, Counter.Internal>();
   // Finding a series by its labels costs more than counting; there are only as many as the labels allow.
   const ended = new Map<string, { count: Counter.Internal; duration: Histogram.Internal<'transport' | 'call'> }>();
@@ -92,6 +103,46 @@ export function makeMetrics(): Metrics {
       cleanup.inc({ what: 'grants_expired' }, report.grants);
       cleanup.inc({ what: 'rows_forgotten' }, report.forgotten);
     },
+    observeNotifications(report) {
+      notifications.inc({ outcome: 'delivered' }, report.delivered);
+      notifications.inc({ outcome: 'retried' }, report.retried);
+      notifications.inc({ outcome: 'given_up' }, report.givenUp);
+    },
+    observeConfiguration,
     render: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
+  };
+}
+
+// Named as Prometheus names those of its own configuration, so that its usual alerts fit.
+function configurationMetrics(registers: Registry[]): Metrics['observeConfiguration'] {
+  const successful = new Gauge({
+    name: 'asb_config_last_reload_successful',
+    help: 'Whether the configuration was accepted when it was last read.',
+    registers,
+  });
+  const succeededAt = new Gauge({
+    name: 'asb_config_last_reload_success_timestamp_seconds',
+    help: 'When the configuration was last accepted.',
+    registers,
+  });
+  const reloads = new Counter({
+    name: 'asb_config_reloads_total',
+    help: 'How often the configuration was read, by outcome.',
+    labelNames: ['outcome'],
+    registers,
+  });
+  const inForce = new Gauge({
+    name: 'asb_config_info',
+    help: 'The revision of the configuration in force.',
+    labelNames: ['revision'],
+    registers,
+  });
+  return (reload) => {
+    successful.set(reload.ok ? 1 : 0);
+    reloads.inc({ outcome: reload.ok ? 'accepted' : 'rejected' });
+    if (!reload.ok) return;
+    succeededAt.set(reload.at.getTime() / 1000);
+    inForce.reset();
+    inForce.set({ revision: reload.revision }, 1);
   };
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { REFUSAL_REASONS } from '../domain/errors.ts';
 import { type Call, CALLS } from './calls.ts';
 import { ERROR_CODES, ERROR_TABLE } from './errors.ts';
 
@@ -16,7 +17,7 @@ const ANSWER_HEADERS: Json = {
 const STATUS_WORDS: Readonly<Record<number, string>> = {
   400: 'The request is malformed; the message names every mistake.',
   401: 'An attestation, token or handle is not valid.',
-  403: 'A policy, binding or allowlist says no; `reason` names the rule.',
+  403: 'A policy, binding, role or allowlist says no; `reason` tells why, and `rule` which one it was.',
   404: "Not there, or not the caller's.",
   409: 'The state moved on: decided, used or revoked.',
   413: 'The body is larger than 1 MiB.',
@@ -40,29 +41,78 @@ export function openApiDocument(version: string): Json {
         'An agents-first secret broker: attested agent runs get narrow, short-lived access and never hold a credential.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
-    paths: { ...Object.fromEntries(CALLS.map((call) => [call.path, { post: operation(call) }])), ...systemPaths() },
+    paths: { ...callPaths(), ...systemPaths() },
     components: {
-      securitySchemes: { sessionToken: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
-      schemas: { Error: errorSchema(), ...Object.fromEntries(CALLS.flatMap(schemasOf)) },
+      securitySchemes: SECURITY_SCHEMES,
+      schemas: { Error: errorSchema(), ...Object.fromEntries(CALLS.flatMap((call) => Object.entries(schemasOf(call)))) },
       responses: errorResponses(),
     },
   };
 }
 
+const SECURITY_SCHEMES: Json = {
+  sessionToken: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'What CreateSession answered.' },
+  operatorToken: {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+    description: "From an issuer of operators' identities.",
+  },
+  proof: {
+    type: 'apiKey',
+    in: 'header',
+    name: 'DPoP',
+    description:
+      'A proof of possession (RFC 9449). CreateSession binds the session to its key; then each use of the token and its handles needs one.',
+  },
+};
+
+function callPaths(): Json {
+  const paths: Record<string, Json> = {};
+  for (const call of CALLS) paths[call.path] = { ...paths[call.path], [call.httpMethod.toLowerCase()]: operation(call) };
+  return paths;
+}
+
 function operation(call: Call): Json {
-  const parameters =
-    call.pathField === null ? [] : [{ name: call.pathField, in: 'path', required: true, schema: pathSchema(call) }];
+  const { required = [] } = z.toJSONSchema(call.request, { io: 'input' });
+  const needsBody = required.some((field) => field !== call.pathField);
+  const body = { required: needsBody, content: jsonContent(ref(`${call.name}Request`)) };
   return {
     operationId: call.name,
     summary: call.summary,
-    parameters,
-    requestBody: { required: call.pathField === null, content: jsonContent(ref(`${call.name}Request`)) },
-    // The token may stand in the body instead, so the header is never the only way where a body field exists.
-    security: call.takesSessionToken
-      ? ['session_token' in call.request.shape ? {} : null, { sessionToken: [] }].filter((way) => way !== null)
-      : [],
+    parameters: parametersOf(call),
+    ...(call.httpMethod === 'GET' ? {} : { requestBody: body }),
+    security: securityOf(call),
     responses: { 200: success(call), ...errorReferences() },
   };
+}
+
+/** The path's own, and for a GET all the others as well. */
+function parametersOf(call: Call): Json[] {
+  const { properties = {}, required = [] } = z.toJSONSchema(call.request, { io: 'input' });
+  return Object.entries(properties)
+    .filter(([field]) => field === call.pathField || call.httpMethod === 'GET')
+    .map(([name, schema]) => {
+      const inPath = name === call.pathField;
+      return { name, in: inPath ? 'path' : 'query', required: inPath || required.includes(name), schema: nonNull(schema) };
+    });
+}
+
+/** A parameter is never null, which the same field in a body may be. */
+function nonNull(schema: z.core.JSONSchema._JSONSchema): z.core.JSONSchema._JSONSchema {
+  if (typeof schema !== 'object' || schema.anyOf === undefined) return schema;
+  const [first, ...rest] = schema.anyOf.filter((one) => typeof one !== 'object' || one.type !== 'null');
+  return first !== undefined && rest.length === 0 ? first : schema;
+}
+
+/** Every way in, and each of them with a proof where a session may be bound to a key. */
+function securityOf(call: Call): Json[] {
+  const fields = Object.keys(call.request.shape);
+  // The token may stand in the body instead, so the header is never the only way where a body field exists.
+  const ways: Json[] = call.tokens.map((kind) => ({ [`${kind}Token`]: [] }));
+  if (['session_token', 'proxy_handle', 'attestation'].some((field) => fields.includes(field))) ways.unshift({});
+  const mayProve = ways.filter((way) => !('operatorToken' in way));
+  return [...ways, ...mayProve.map((way) => ({ ...way, proof: [] }))];
 }
 
 function success(call: Call): Json {
@@ -77,25 +127,21 @@ function success(call: Call): Json {
   };
 }
 
-const pathSchema = (call: Call): Json => {
-  const shape: Readonly<Record<string, z.ZodType>> = call.request.shape;
-  const field = call.pathField === null ? undefined : shape[call.pathField];
-  return field === undefined
-    ? { type: 'string' }
-    : inlined(z.toJSONSchema(z.object({ field }), { io: 'input' }).properties?.field);
-};
-
-function schemasOf(call: Call): [string, Json][] {
+/** What a call takes in its body and answers, and the records that its answer is made of. */
+function schemasOf(call: Call): Json {
   const fields = Object.entries<z.ZodType>(call.request.shape).filter(([field]) => field !== call.pathField);
   const body = z.strictObject(Object.fromEntries(fields));
-  const request: [string, Json] = [`${call.name}Request`, inlined(z.toJSONSchema(body, { io: 'input' }))];
-  return call.response === null ? [request] : [request, [`${call.name}Response`, inlined(z.toJSONSchema(call.response))]];
+  return {
+    ...(call.httpMethod === 'GET' ? {} : named(`${call.name}Request`, z.toJSONSchema(body, { io: 'input' }))),
+    ...(call.response === null ? {} : named(`${call.name}Response`, z.toJSONSchema(call.response))),
+  };
 }
 
-/** Without the dialect, which the document as a whole declares. */
-function inlined(schema: unknown): Json {
-  const { $schema: _dialect, ...rest } = { ...(typeof schema === 'object' ? schema : null), $schema: undefined };
-  return rest;
+/** A schema under its name, without the dialect, which the document as a whole declares; its definitions stand beside it. */
+function named(name: string, { $schema: _dialect, $defs = {}, ...schema }: z.core.JSONSchema.BaseSchema): Json {
+  const definitions = Object.entries($defs).map(([record, { id: _id, ...definition }]) => [record, definition]);
+  const text = JSON.stringify(Object.fromEntries([[name, schema], ...definitions]));
+  return z.record(z.string(), z.unknown()).parse(JSON.parse(text.replaceAll('"#/$defs/', '"#/components/schemas/')));
 }
 
 const errorSchema = (): Json => ({
@@ -106,7 +152,8 @@ const errorSchema = (): Json => ({
     error: { type: 'string', description: 'What to change.' },
     code: { type: 'string', enum: ERROR_CODES },
     request_id: { type: 'string' },
-    reason: { type: 'string', description: 'The rule that said no; with 403.' },
+    reason: { type: 'string', enum: REFUSAL_REASONS, description: 'Why it was refused; with every 403.' },
+    rule: { type: 'string', description: 'The configured rule that said no, such as `policy:repo.read`.' },
   },
 });
 
@@ -119,7 +166,12 @@ function errorResponses(): Json {
     errorStatuses().map((status) => {
       const retryAfter = { description: 'Seconds to wait.', schema: { type: 'integer', minimum: 1 } };
       const waits = status === 429 || status === 503;
-      const headers = waits ? { ...ANSWER_HEADERS, 'retry-after': retryAfter } : ANSWER_HEADERS;
+      const challenge = { description: 'What to prove, and how.', schema: { type: 'string' } };
+      const headers = {
+        ...ANSWER_HEADERS,
+        ...(waits ? { 'retry-after': retryAfter } : {}),
+        ...(status === 401 ? { 'www-authenticate': challenge } : {}),
+      };
       return [
         `Error${status}`,
         { description: STATUS_WORDS[status] ?? 'Error.', headers, content: jsonContent(ref('Error')) },
@@ -130,11 +182,12 @@ function errorResponses(): Json {
 
 function systemPaths(): Json {
   const stringMap = { type: 'object', additionalProperties: { type: 'string' } };
-  const status = (words: readonly string[], more: Json = {}): Json => ({
+  const checks = { checks: stringMap };
+  const status = (words: readonly string[], more: Json = {}, optional: Json = {}): Json => ({
     type: 'object',
     required: ['status', ...Object.keys(more)],
     additionalProperties: false,
-    properties: { status: { type: 'string', enum: words }, ...more },
+    properties: { status: { type: 'string', enum: words }, ...more, ...optional },
   });
   const get = (operationId: string, summary: string, responses: Json): Json => ({
     get: {
@@ -148,8 +201,8 @@ function systemPaths(): Json {
   return {
     '/healthz': get('Health', 'Whether the process runs.', { 200: answer('It does.', jsonContent(status(['ok']))) }),
     '/readyz': get('Readiness', 'Whether calls can be served.', {
-      200: answer('They can.', jsonContent(status(['ready'], { checks: stringMap }))),
-      503: answer('Not now.', jsonContent(status(['not_ready', 'draining'], { checks: stringMap }))),
+      200: answer('They can.', jsonContent(status(['ready'], checks, { details: stringMap }))),
+      503: answer('Not now.', jsonContent(status(['not_ready', 'draining'], checks, { details: stringMap }))),
     }),
     '/metrics': get('Metrics', 'Numbers for Prometheus.', {
       200: answer('Exposition format.', { 'text/plain': { schema: { type: 'string' } } }),
@@ -163,6 +216,9 @@ function systemPaths(): Json {
           properties: { keys: { type: 'array', items: { type: 'object' } } },
         }),
       ),
+    }),
+    '/approval': get('ApprovalPage', 'Where one-time links of notifications lead; it decides nothing by itself.', {
+      200: answer('A page for people.', { 'text/html': { schema: { type: 'string' } } }),
     }),
     '/openapi.json': get('Description', 'This document.', { 200: answer('OpenAPI 3.1.', jsonContent({ type: 'object' })) }),
   };

@@ -7,7 +7,9 @@ import { type GitHubStandIn, startGitHubStandIn } from '../../dev/github/server.
 import { makeApi, type Parts } from '../../src/bootstrap/api.ts';
 import { readConfiguration } from '../../src/bootstrap/configuration.ts';
 import { ISSUER, mintProjectedToken, rsaKey } from './attestations.ts';
+import type { Configured } from './configured.ts';
 import { FakeClock } from './fake-clock.ts';
+import { makeOperators } from './operators.ts';
 import { RecordingAuditLog } from './recording-audit-log.ts';
 import {
   type CallOptions,
@@ -50,6 +52,10 @@ export interface Asb {
   call(method: MethodName, request: JsonValue, options?: CallOptions): Promise<CallResult>;
   openSession(changes?: Record<string, JsonValue>): Promise<SessionAnswer>;
   requestGrant(sessionToken: string, changes?: Record<string, JsonValue>): Promise<GrantAnswer>;
+  /** A token of an operator of our tenants; `roles` as the roles claim writes them. */
+  operatorToken(roles?: readonly string[], subject?: string): Promise<string>;
+  /** As SIGHUP does. */
+  reload(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -68,13 +74,27 @@ export function bodyOf(result: CallResult): JsonValue {
   return result.body;
 }
 
+/** Without a configuration file there is one tenant, `t_dev`, with operators of its own. */
 export async function startAsb(
   environment: Readonly<Record<string, string>> = {},
-  parts: Pick<Partial<Parts>, 'memory'> = {},
+  parts: Pick<Partial<Parts>, 'memory'> & { file?: Configured } = {},
 ): Promise<Asb> {
   const folder = mkdtempSync(join(tmpdir(), 'asb-e2e-'));
   const keyFile = join(folder, 'cluster.pem');
   writeFileSync(keyFile, rsaKey.publicPem);
+  const operators = parts.file?.operators ?? makeOperators();
+  const operatorKeyFile = join(folder, 'operators.pem');
+  writeFileSync(operatorKeyFile, operators.publicPem);
+  const authorities: Record<string, string> =
+    parts.file === undefined
+      ? {
+          ASB_K8S_ISSUER: ISSUER,
+          ASB_K8S_PUBLIC_KEY_FILE: keyFile,
+          ASB_OPERATOR_ISSUER: operators.issuer,
+          ASB_OPERATOR_PUBLIC_KEY_FILE: operatorKeyFile,
+          ASB_OPERATOR_AUDIENCE: operators.audience,
+        }
+      : { ASB_CONFIG_FILE: parts.file.path };
   const github = await startGitHubStandIn({ token: CANARY_TOKEN });
   const clock = new FakeClock();
   const audit = Object.assign(new RecordingAuditLog(), { close: () => undefined });
@@ -82,8 +102,7 @@ export async function startAsb(
   const configuration = await readConfiguration({
     ASB_ADDR: '127.0.0.1:0',
     ASB_GRPC_ADDR: '127.0.0.1:0',
-    ASB_K8S_ISSUER: ISSUER,
-    ASB_K8S_PUBLIC_KEY_FILE: keyFile,
+    ...authorities,
     ASB_GITHUB_TOKEN: CANARY_TOKEN,
     ASB_GITHUB_API_BASE_URL: github.url,
     ASB_LOG_LEVEL: 'debug',
@@ -94,7 +113,7 @@ export async function startAsb(
     clock,
     auditLog: audit,
     logDestination: { write: (line) => logged.push(line) },
-    ...parts,
+    ...(parts.memory && { memory: parts.memory }),
   });
   const [url, grpcUrl] = (await api.start()).map((address) => `http://${address}`) as [string, string];
   const clients = [
@@ -131,6 +150,9 @@ export async function startAsb(
         bodyOf(await call('requestGrant', { ...GRANT_REQUEST, ...changes }, { bearer: sessionToken })),
       );
     },
+    operatorToken: (roles, subject) =>
+      operators.token({ now: clock.now(), ...(roles && { roles }), ...(subject !== undefined && { subject }) }),
+    reload: () => api.reload(),
     async close() {
       for (const client of clients) client.close();
       raw.close();

@@ -1,5 +1,7 @@
 import type { JsonValue } from '@bufbuild/protobuf';
 import type { CallName } from './fake-broker.ts';
+import { OPERATOR_CALL_CASES } from './operator-call-cases.ts';
+import { APPROVAL_ID, ARTIFACT_ID, GRANT_ID, grantRecord, OPERATOR, SESSION_ID, TOKEN } from './wire-records.ts';
 
 /** A well-made call, what the broker is asked for it, and what the fake broker's answer looks like on the wire. */
 export interface CallCase {
@@ -9,8 +11,6 @@ export interface CallCase {
   asked: Record<string, unknown>;
   answer: JsonValue;
 }
-
-const TOKEN = 'header.payload.signature';
 
 /** One case for each call, every field filled. */
 export const CALL_CASES: readonly CallCase[] = [
@@ -33,7 +33,7 @@ export const CALL_CASES: readonly CallCase[] = [
       delegationAssertion: 'd.e.f',
     },
     answer: {
-      session_id: 'sess_01890a5d-ac96-774b-bcce-b302099a8057',
+      session_id: SESSION_ID,
       session_token: TOKEN,
       expires_at: '2026-01-02T03:14:05Z',
     },
@@ -48,6 +48,7 @@ export const CALL_CASES: readonly CallCase[] = [
       delivery_mode: 'proxy',
       ttl_seconds: '600',
       reason: 'look at the open pull requests',
+      request_id: 'ask-1',
     },
     asked: {
       sessionToken: TOKEN,
@@ -57,43 +58,60 @@ export const CALL_CASES: readonly CallCase[] = [
       deliveryMode: 'proxy',
       ttlSeconds: 600,
       reason: 'look at the open pull requests',
+      requestId: 'ask-1',
     },
     answer: {
-      grant_id: 'gr_01890a5d-ac96-774b-bcce-b302099a8058',
+      grant_id: GRANT_ID,
       state: 'issued',
-      delivery: { kind: 'proxy_handle', handle: 'ph_handle', artifact_id: 'art_01890a5d-ac96-774b-bcce-b302099a8059' },
+      delivery: { kind: 'proxy_handle', handle: 'ph_handle', artifact_id: ARTIFACT_ID },
       expires_at: '2026-01-02T03:14:05.250Z',
+    },
+  },
+  {
+    call: 'getGrant',
+    request: { grant_id: 'gr_1', wait_seconds: 30 },
+    bearer: TOKEN,
+    asked: { credential: TOKEN, grantId: 'gr_1', waitSeconds: 30 },
+    answer: {
+      grant_id: GRANT_ID,
+      state: 'denied',
+      approval_id: APPROVAL_ID,
+      expires_at: '2026-01-02T03:14:05Z',
+      end_reason: 'not today',
+      grant: grantRecord('denied', { ended_at: '2026-01-02T03:09:05.500Z', end_reason: 'not today' }),
     },
   },
   {
     call: 'approveGrant',
     request: { approval_id: 'ap_1', approver: 'ana', comment: 'fine' },
-    asked: { approvalId: 'ap_1', approver: 'ana', comment: 'fine' },
+    bearer: OPERATOR,
+    asked: { credential: OPERATOR, approvalId: 'ap_1', approver: 'ana', comment: 'fine' },
     answer: {
-      grant_id: 'gr_01890a5d-ac96-774b-bcce-b302099a8058',
+      grant_id: GRANT_ID,
       state: 'issued',
-      approval_id: 'ap_1',
+      approval_id: APPROVAL_ID,
       expires_at: '2026-01-02T03:14:05Z',
     },
   },
   {
     call: 'denyGrant',
     request: { approval_id: 'ap_1', approver: 'ana', comment: 'no' },
-    asked: { approvalId: 'ap_1', approver: 'ana', comment: 'no' },
+    bearer: OPERATOR,
+    asked: { credential: OPERATOR, approvalId: 'ap_1', approver: 'ana', comment: 'no' },
     answer: { state: 'denied' },
   },
   {
     call: 'revokeGrant',
     request: { grant_id: 'gr_1', reason: 'done' },
     bearer: TOKEN,
-    asked: { sessionToken: TOKEN, grantId: 'gr_1', reason: 'done' },
+    asked: { credential: TOKEN, grantId: 'gr_1', reason: 'done' },
     answer: { state: 'revoked' },
   },
   {
     call: 'revokeSession',
     request: { session_id: 'sess_1', reason: 'done' },
     bearer: TOKEN,
-    asked: { sessionToken: TOKEN, sessionId: 'sess_1', reason: 'done' },
+    asked: { credential: TOKEN, sessionId: 'sess_1', reason: 'done' },
     answer: { state: 'revoked' },
   },
   {
@@ -133,7 +151,7 @@ export const CALL_CASES: readonly CallCase[] = [
       selectors: { username: '#user', password: 'input[type=password]' },
     },
     answer: {
-      session_id: 'sess_01890a5d-ac96-774b-bcce-b302099a8057',
+      session_id: SESSION_ID,
       key_id: 'key-1',
       expires_at: '2026-01-02T03:14:05Z',
     },
@@ -160,6 +178,7 @@ export const CALL_CASES: readonly CallCase[] = [
       fields: [{ name: 'username', selector: '#user', value: 'somebody' }],
     },
   },
+  ...OPERATOR_CALL_CASES,
 ];
 
 /** The case of one call. */

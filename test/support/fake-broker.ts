@@ -1,6 +1,21 @@
 import type { Broker } from '../../src/broker/broker.ts';
+import type { Approval } from '../../src/domain/approval.ts';
+import type { AuditEvent } from '../../src/domain/audit-event.ts';
 import type { CallContext } from '../../src/domain/call-context.ts';
-import type { ApprovalId, ArtifactId, GrantId, ProxyHandle, SessionId } from '../../src/domain/ids.ts';
+import type { Grant } from '../../src/domain/grant.ts';
+import type {
+  AgentId,
+  ApprovalId,
+  ArtifactId,
+  EventId,
+  GrantId,
+  ProxyHandle,
+  RunId,
+  SessionId,
+  TenantId,
+  WorkloadHash,
+} from '../../src/domain/ids.ts';
+import type { Session } from '../../src/domain/session.ts';
 
 export type CallName = keyof Broker;
 
@@ -11,8 +26,118 @@ export interface ReceivedCall {
   context: CallContext;
 }
 
+const CREATED_AT = new Date('2026-01-02T03:04:05.000Z');
 const EXPIRES_AT = new Date('2026-01-02T03:14:05.000Z');
+const ENDED_AT = new Date('2026-01-02T03:09:05.500Z');
 export const FAKE_PAYLOAD = new TextEncoder().encode('{"name":"repo","private":true}\n');
+
+const SESSION_ID = 'sess_01890a5d-ac96-774b-bcce-b302099a8057' as SessionId;
+const GRANT_ID = 'gr_01890a5d-ac96-774b-bcce-b302099a8058' as GrantId;
+const ARTIFACT_ID = 'art_01890a5d-ac96-774b-bcce-b302099a8059' as ArtifactId;
+const APPROVAL_ID = 'ap_01890a5d-ac96-774b-bcce-b302099a8060' as ApprovalId;
+const TENANT_ID = 't_acme' as TenantId;
+const AGENT_ID = 'agent-1' as AgentId;
+const RUN_ID = 'run/2026-01-02' as RunId;
+
+/** A session with everything that one can have. What must never leave says so. */
+const SESSION: Session = {
+  id: SESSION_ID,
+  tenantId: TENANT_ID,
+  agentId: AGENT_ID,
+  runId: RUN_ID,
+  toolContext: ['github', 'db'],
+  workload: {
+    type: 'k8s_sa',
+    issuer: 'https://k8s.example',
+    subject: 'system:serviceaccount:agents:runner',
+    audience: 'asb-control-plane',
+    namespace: 'agents',
+    serviceAccount: 'runner',
+    attributes: { pod_name: 'runner-1' },
+  },
+  workloadHash: 'a'.repeat(64) as WorkloadHash,
+  tokenId: 'never-on-the-wire',
+  delegation: {
+    issuer: 'https://people.example',
+    subject: 'ana',
+    id: 'delegation-1',
+    tenantId: TENANT_ID,
+    agentId: AGENT_ID,
+    allowedCapabilities: ['repo.*'],
+    resourceFilters: { github_repo: ['acme/api'], browser_origin: [] },
+    expiresAt: EXPIRES_AT,
+  },
+  proofKeyThumbprint: 'thumbprint',
+  createdAt: CREATED_AT,
+  expiresAt: EXPIRES_AT,
+  state: 'revoked',
+  endedAt: ENDED_AT,
+  endReason: 'done',
+};
+
+const PENDING_GRANT: Grant = {
+  id: GRANT_ID,
+  tenantId: TENANT_ID,
+  sessionId: SESSION_ID,
+  agentId: AGENT_ID,
+  runId: RUN_ID,
+  tool: 'github',
+  capability: 'repo.read',
+  resourceRef: 'github:repo:acme/api',
+  deliveryMode: 'proxy',
+  ttlSeconds: 600,
+  reason: 'look at the open pull requests',
+  requestId: 'ask-1',
+  requestHash: 'b'.repeat(64),
+  approvalId: APPROVAL_ID,
+  createdAt: CREATED_AT,
+  expiresAt: EXPIRES_AT,
+  state: 'pending',
+};
+const ISSUED_GRANT: Grant = { ...PENDING_GRANT, state: 'issued', artifactId: ARTIFACT_ID, issuedAt: ENDED_AT };
+const DENIED_GRANT: Grant = { ...PENDING_GRANT, state: 'denied', endedAt: ENDED_AT, endReason: 'not today' };
+
+const APPROVAL: Approval = {
+  id: APPROVAL_ID,
+  tenantId: TENANT_ID,
+  sessionId: SESSION_ID,
+  grantId: GRANT_ID,
+  agentId: AGENT_ID,
+  runId: RUN_ID,
+  requestHash: 'b'.repeat(64),
+  requiredApprovers: 2,
+  excluded: [{ issuer: 'https://people.example', subject: 'ana' }],
+  createdAt: CREATED_AT,
+  expiresAt: EXPIRES_AT,
+  state: 'denied',
+  decisions: [
+    {
+      approver: { issuer: 'https://people.example', subject: 'ben' },
+      decision: 'approve',
+      comment: '',
+      at: CREATED_AT,
+    },
+    {
+      approver: { issuer: 'https://people.example', subject: 'cy' },
+      decision: 'deny',
+      comment: 'not today',
+      at: ENDED_AT,
+    },
+  ],
+  endedAt: ENDED_AT,
+};
+
+const EVENT: AuditEvent = {
+  id: 'evt_01890a5d-ac96-774b-bcce-b302099a8061' as EventId,
+  at: ENDED_AT,
+  type: 'grant.refused',
+  requestId: 'req-1',
+  subject: { tenantId: TENANT_ID, agentId: AGENT_ID, sessionId: SESSION_ID },
+  code: 'forbidden',
+  reason: 'policy_missing',
+  revision: 'c'.repeat(64),
+  details: { tool: 'github', bytes: 12, cut_off: false, approvers: ['ben', 'cy'] },
+};
 
 /** A broker that answers every call well, remembers what it was asked, and can be told to do otherwise. */
 export class FakeBroker implements Broker {
@@ -25,24 +150,31 @@ export class FakeBroker implements Broker {
   }
 
   createSession = this.#answering('createSession', {
-    sessionId: 'sess_01890a5d-ac96-774b-bcce-b302099a8057' as SessionId,
+    sessionId: SESSION_ID,
     sessionToken: 'header.payload.signature',
     expiresAt: EXPIRES_AT,
   });
   requestGrant = this.#answering('requestGrant', {
-    grantId: 'gr_01890a5d-ac96-774b-bcce-b302099a8058' as GrantId,
+    grantId: GRANT_ID,
     state: 'issued' as const,
-    delivery: {
-      kind: 'proxy_handle' as const,
-      handle: 'ph_handle' as ProxyHandle,
-      artifactId: 'art_01890a5d-ac96-774b-bcce-b302099a8059' as ArtifactId,
-    },
+    approvalId: null,
+    delivery: { kind: 'proxy_handle' as const, handle: 'ph_handle' as ProxyHandle, artifactId: ARTIFACT_ID },
     expiresAt: new Date('2026-01-02T03:14:05.250Z'),
+    endReason: null,
+  });
+  getGrant = this.#answering('getGrant', {
+    grantId: GRANT_ID,
+    state: 'denied' as const,
+    approvalId: APPROVAL_ID,
+    delivery: null,
+    expiresAt: EXPIRES_AT,
+    endReason: 'not today',
+    grant: DENIED_GRANT,
   });
   approveGrant = this.#answering('approveGrant', {
-    grantId: 'gr_01890a5d-ac96-774b-bcce-b302099a8058' as GrantId,
+    grantId: GRANT_ID,
     state: 'issued' as const,
-    approvalId: 'ap_1' as ApprovalId,
+    approvalId: APPROVAL_ID,
     expiresAt: EXPIRES_AT,
   });
   denyGrant = this.#answering('denyGrant', { state: 'denied' as const });
@@ -54,7 +186,7 @@ export class FakeBroker implements Broker {
     nextPage: 2,
   });
   registerBrowserRelay = this.#answering('registerBrowserRelay', {
-    sessionId: 'sess_01890a5d-ac96-774b-bcce-b302099a8057' as SessionId,
+    sessionId: SESSION_ID,
     keyId: 'key-1',
     expiresAt: EXPIRES_AT,
   });
@@ -62,6 +194,35 @@ export class FakeBroker implements Broker {
     artifactId: 'art_1' as ArtifactId,
     origin: 'https://example.com',
     fields: [{ name: 'username', selector: '#user', value: 'somebody' }],
+  });
+  listSessions = this.#answering('listSessions', { rows: [SESSION], next: 'more' });
+  getSession = this.#answering('getSession', SESSION);
+  listGrants = this.#answering('listGrants', { rows: [ISSUED_GRANT, PENDING_GRANT], next: null });
+  listApprovals = this.#answering('listApprovals', { rows: [{ approval: APPROVAL, grant: DENIED_GRANT }], next: 'more' });
+  getApproval = this.#answering('getApproval', { approval: APPROVAL, grant: DENIED_GRANT });
+  listAuditEvents = this.#answering('listAuditEvents', { rows: [EVENT], next: 'more' });
+  revokeRun = this.#answering('revokeRun', { sessions: 2, grants: 3, stillRevoking: [GRANT_ID] });
+  revokeWorkload = this.#answering('revokeWorkload', { sessions: 0, grants: 0, stillRevoking: [] });
+  explainDecision = this.#answering('explainDecision', {
+    allowed: true,
+    verdicts: [
+      { rule: 'tool:github', outcome: 'allowed' as const, message: 'may do this' },
+      {
+        rule: 'policy:repo.read',
+        outcome: 'denied' as const,
+        reason: 'condition_not_met' as const,
+        message: 'its condition does not hold',
+      },
+    ],
+    expiresAt: EXPIRES_AT,
+    approval: { requiredApprovers: 2, ttlSeconds: 300, reuse: true },
+    revision: 'c'.repeat(64),
+  });
+  decideByCallback = this.#answering('decideByCallback', {
+    grantId: GRANT_ID,
+    state: 'issued' as const,
+    approvalId: APPROVAL_ID,
+    expiresAt: EXPIRES_AT,
   });
 
   #answering<Response>(call: CallName, response: Response) {

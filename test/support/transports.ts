@@ -1,4 +1,11 @@
+import { once } from 'node:events';
 import http from 'node:http';
+import {
+  type ClientHttp2Session,
+  connect as connectHttp2,
+  type IncomingHttpHeaders,
+  type IncomingHttpStatusHeader,
+} from 'node:http2';
 import https from 'node:https';
 import { type DescMethod, type DescMethodUnary, fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import { base64Encode } from '@bufbuild/protobuf/wire';
@@ -12,8 +19,9 @@ import {
 import { z } from 'zod';
 import { BrokerService } from '../../src/gen/asb/v1/broker_pb.ts';
 import { ErrorDetailSchema } from '../../src/gen/asb/v1/error_pb.ts';
+import { OperatorService } from '../../src/gen/asb/v1/operator_pb.ts';
 
-export type MethodName = Exclude<keyof typeof BrokerService.method, never>;
+export type MethodName = keyof typeof BrokerService.method | keyof typeof OperatorService.method;
 
 export interface CallOptions {
   bearer?: string;
@@ -27,6 +35,7 @@ export interface AnswerHeaders {
   requestId: string | null;
   cacheControl: string | null;
   retryAfter: string | null;
+  challenge: string | null;
 }
 
 export type CallResult =
@@ -36,32 +45,67 @@ export type CallResult =
       code: string;
       message: string;
       reason: string | null;
+      rule: string | null;
       retryAfterSeconds: number | null;
       requestId: string;
       headers: AnswerHeaders;
     };
 
-/** One way to reach BrokerService. Requests and answers are wire JSON, in protobuf's canonical form, whatever travels. */
+/** One way to reach both services. Requests and answers are wire JSON, in protobuf's canonical form, whatever travels. */
 export interface TransportClient {
   readonly name: string;
   call(method: MethodName, request: JsonValue, options?: CallOptions): Promise<CallResult>;
   close(): void;
 }
 
-const methodOf = (name: MethodName): DescMethodUnary => BrokerService.method[name];
+const METHODS: Readonly<Record<MethodName, DescMethodUnary>> = { ...BrokerService.method, ...OperatorService.method };
+const methodOf = (name: MethodName): DescMethodUnary => METHODS[name];
 
-/** The JSON routes as a client's documentation lists them: path, and the field that stands in it. */
-const JSON_ROUTES: Readonly<Record<MethodName, readonly [path: string, field?: string]>> = {
-  createSession: ['/v1/sessions'],
-  requestGrant: ['/v1/grants'],
-  approveGrant: ['/v1/approvals/{}:approve', 'approval_id'],
-  denyGrant: ['/v1/approvals/{}:deny', 'approval_id'],
-  revokeGrant: ['/v1/grants/{}:revoke', 'grant_id'],
-  revokeSession: ['/v1/sessions/{}:revoke', 'session_id'],
-  executeGitHubProxy: ['/v1/proxy/github/rest'],
-  registerBrowserRelay: ['/v1/browser/relay-sessions'],
-  unwrapArtifact: ['/v1/artifacts/{}:unwrap', 'artifact_id'],
+/** Where Connect, gRPC and gRPC-Web find a call. */
+export const rpcPathOf = (name: MethodName): string => `/${METHODS[name].parent.typeName}/${METHODS[name].name}`;
+
+/** The JSON routes as a client's documentation lists them: method, path, and the field that stands in it. */
+const JSON_ROUTES: Readonly<Record<MethodName, readonly [method: 'GET' | 'POST', path: string, field?: string]>> = {
+  createSession: ['POST', '/v1/sessions'],
+  requestGrant: ['POST', '/v1/grants'],
+  getGrant: ['GET', '/v1/grants/{}', 'grant_id'],
+  approveGrant: ['POST', '/v1/approvals/{}:approve', 'approval_id'],
+  denyGrant: ['POST', '/v1/approvals/{}:deny', 'approval_id'],
+  revokeGrant: ['POST', '/v1/grants/{}:revoke', 'grant_id'],
+  revokeSession: ['POST', '/v1/sessions/{}:revoke', 'session_id'],
+  executeGitHubProxy: ['POST', '/v1/proxy/github/rest'],
+  registerBrowserRelay: ['POST', '/v1/browser/relay-sessions'],
+  unwrapArtifact: ['POST', '/v1/artifacts/{}:unwrap', 'artifact_id'],
+  listSessions: ['GET', '/v1/sessions'],
+  getSession: ['GET', '/v1/sessions/{}', 'session_id'],
+  listGrants: ['GET', '/v1/grants'],
+  listApprovals: ['GET', '/v1/approvals'],
+  getApproval: ['GET', '/v1/approvals/{}', 'approval_id'],
+  listAuditEvents: ['GET', '/v1/audit-events'],
+  revokeRun: ['POST', '/v1/runs/{}:revoke', 'run_id'],
+  revokeWorkload: ['POST', '/v1/workloads/{}:revoke', 'workload_hash'],
+  explainDecision: ['POST', '/v1/decisions:explain'],
+  decideByCallback: ['POST', '/v1/approvals/{}:callback', 'approval_id'],
 };
+
+const plainRequest = z.record(z.string(), z.json());
+
+/** A call as its JSON route takes it. */
+export function jsonRequest(name: MethodName, request: JsonValue): RawRequest & { headers: Record<string, string> } {
+  const [method, template, field] = JSON_ROUTES[name];
+  const { [field ?? '']: id = '', ...rest } = plainRequest.parse(request);
+  const path = template.replace('{}', encodeURIComponent(z.string().parse(id)));
+  if (method === 'POST') {
+    return { method, path, headers: { 'content-type': 'application/json' }, body: JSON.stringify(rest) };
+  }
+  const query = new URLSearchParams(
+    Object.entries(rest).map(([key, value]): [string, string] => [
+      key,
+      typeof value === 'string' ? value : JSON.stringify(value),
+    ]),
+  );
+  return { method, path: query.size === 0 ? path : `${path}?${query.toString()}`, headers: {} };
+}
 
 export interface RawAnswer {
   status: number;
@@ -116,11 +160,36 @@ export class RawClient {
   }
 }
 
+/** Plain HTTP/2, for what no well-made client would send. */
+export class RawHttp2Client {
+  readonly #session: ClientHttp2Session;
+
+  constructor(url: string, ca?: string) {
+    this.#session = connectHttp2(url, ca === undefined ? {} : { ca });
+  }
+
+  async send({ method = 'POST', path, headers = {}, body }: RawRequest): Promise<RawAnswer> {
+    const stream = this.#session.request({ ...headers, ':method': method, ':path': path });
+    const chunks: Buffer[] = [];
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+    const ended = once(stream, 'end');
+    stream.end(body);
+    const [received] = (await once(stream, 'response')) as [IncomingHttpHeaders & IncomingHttpStatusHeader];
+    await ended;
+    return { status: received[':status'] ?? 0, headers: received, body: Buffer.concat(chunks) };
+  }
+
+  close(): void {
+    this.#session.destroy();
+  }
+}
+
 const errorBody = z.strictObject({
   error: z.string(),
   code: z.string(),
   request_id: z.string(),
   reason: z.string().optional(),
+  rule: z.string().optional(),
 });
 
 const one = (value: string | string[] | undefined): string | null => (Array.isArray(value) ? value.join() : (value ?? null));
@@ -129,6 +198,7 @@ const rawHeaders = (headers: http.IncomingHttpHeaders): AnswerHeaders => ({
   requestId: one(headers['x-request-id']),
   cacheControl: one(headers['cache-control']),
   retryAfter: one(headers['retry-after']),
+  challenge: one(headers['www-authenticate']),
 });
 
 function authorization({ bearer, headers }: CallOptions): Record<string, string> {
@@ -141,21 +211,25 @@ export function jsonClient(url: string, ca?: string): TransportClient {
   return {
     name: 'JSON',
     async call(method, request, options = {}) {
-      const [template, field] = JSON_ROUTES[method];
-      const body = z.record(z.string(), z.json()).parse(request);
-      const id = z.string().parse(field === undefined ? '' : body[field]);
-      const rest = Object.fromEntries(Object.entries(body).filter(([name]) => name !== field));
+      const send = jsonRequest(method, request);
       const answer = await raw.send({
-        path: template.replace('{}', encodeURIComponent(id)),
-        headers: { 'content-type': 'application/json', ...authorization(options) },
-        body: JSON.stringify(rest),
+        ...send,
+        headers: { ...send.headers, ...authorization(options) },
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       });
       const headers = rawHeaders(answer.headers);
       if (answer.status !== 200) {
-        const { error, code, reason, request_id: requestId } = errorBody.parse(JSON.parse(answer.body.toString()));
-        const retryAfterSeconds = headers.retryAfter === null ? null : Number(headers.retryAfter);
-        return { ok: false, code, message: error, reason: reason ?? null, retryAfterSeconds, requestId, headers };
+        const told = errorBody.parse(JSON.parse(answer.body.toString()));
+        return {
+          ok: false,
+          code: told.code,
+          message: told.error,
+          reason: told.reason ?? null,
+          rule: told.rule ?? null,
+          retryAfterSeconds: headers.retryAfter === null ? null : Number(headers.retryAfter),
+          requestId: told.request_id,
+          headers,
+        };
       }
       return {
         ok: true,
@@ -195,7 +269,7 @@ export function connectJsonClient(url: string, ca?: string): TransportClient {
     name: 'Connect JSON',
     async call(method, request, options = {}) {
       const answer = await raw.send({
-        path: `/asb.v1.BrokerService/${methodOf(method).name}`,
+        path: rpcPathOf(method),
         headers: { 'content-type': 'application/json', ...authorization(options) },
         body: JSON.stringify(request),
         ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -212,19 +286,21 @@ export function connectJsonClient(url: string, ca?: string): TransportClient {
 
 function refused(
   message: string,
-  detail: { code: string; requestId: string; reason: string; retryAfterSeconds: number },
+  detail: { code: string; requestId: string; reason: string; rule: string; retryAfterSeconds: number },
   headers: AnswerHeaders,
 ): CallResult {
   const { code, requestId } = detail;
   const reason = detail.reason === '' ? null : detail.reason;
+  const rule = detail.rule === '' ? null : detail.rule;
   const retryAfterSeconds = detail.retryAfterSeconds === 0 ? null : detail.retryAfterSeconds;
-  return { ok: false, code, message, reason, retryAfterSeconds, requestId, headers };
+  return { ok: false, code, message, reason, rule, retryAfterSeconds, requestId, headers };
 }
 
 const webHeaders = (headers: Headers): AnswerHeaders => ({
   requestId: headers.get('x-request-id'),
   cacheControl: headers.get('cache-control'),
   retryAfter: headers.get('retry-after'),
+  challenge: headers.get('www-authenticate'),
 });
 
 function transportClient(name: string, transport: Transport, close: () => void): TransportClient {

@@ -5,12 +5,20 @@ import type { CallContext } from '../../src/domain/call-context.ts';
 import type { Clock } from '../../src/domain/clock.ts';
 import { BrokerError } from '../../src/domain/errors.ts';
 import { CALLS } from '../../src/transport/calls.ts';
-import { nobodyLeaves, type OnGone, withinDeadline } from '../../src/transport/deadline.ts';
+import { either, nobodyLeaves, type OnGone, withinDeadline } from '../../src/transport/deadline.ts';
 import { CallerGone } from '../../src/transport/errors.ts';
 import { CALL_CASES, caseOf } from '../support/call-cases.ts';
+import type { CallName } from '../support/fake-broker.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { type Listeners, startListeners } from '../support/listeners.ts';
-import { connectClient, grpcClient, grpcWebClient, jsonClient, type TransportClient } from '../support/transports.ts';
+import { type Listeners, selfSigned, startListeners } from '../support/listeners.ts';
+import {
+  connectClient,
+  grpcClient,
+  grpcWebClient,
+  jsonClient,
+  RawHttp2Client,
+  type TransportClient,
+} from '../support/transports.ts';
 
 let listeners: Listeners;
 let clients: Record<string, TransportClient>;
@@ -35,6 +43,14 @@ function client(name: string): TransportClient {
   return found;
 }
 
+/** In seconds, where it is not ten. */
+const DEADLINES: Partial<Record<CallName, number>> = {
+  executeGitHubProxy: 20,
+  getGrant: 35,
+  revokeRun: 30,
+  revokeWorkload: 30,
+};
+
 /** Makes the broker wait for ever, and tells when a call has come to it. */
 function stuck(): Promise<AbortSignal> {
   return new Promise((resolve) => {
@@ -52,7 +68,7 @@ describe.each(['JSON', 'Connect', 'gRPC-Web', 'gRPC'])('over %s', (name) => {
     const reached = stuck();
     const result = client(name).call(call, request);
     const signal = await reached;
-    const seconds = call === 'executeGitHubProxy' ? 20 : 10;
+    const seconds = DEADLINES[call] ?? 10;
     listeners.clock.advance(seconds - 0.001);
     expect(signal.aborted).toBe(false);
     listeners.clock.advance(0.001);
@@ -113,12 +129,68 @@ it('a body that trickles in over HTTP/2 is cut off', async () => {
   session.close();
 });
 
+describe('a caller that waits for people', () => {
+  const wait = { method: 'GET', path: '/v1/grants/gr_1?wait_seconds=30' };
+
+  /** Holds the next call until told, or until its caller is gone. */
+  function held(): { reached: Promise<AbortSignal>; release: () => void } {
+    const { promise: released, resolve: release } = Promise.withResolvers<undefined>();
+    const reached = new Promise<AbortSignal>((reach) => {
+      listeners.broker.before((_call, { signal }) => {
+        reach(signal);
+        return released;
+      });
+    });
+    return { reached, release: () => release(undefined) };
+  }
+
+  it.each(['JSON', 'Connect', 'gRPC-Web', 'gRPC'])('may wait half a minute over %s', async (name) => {
+    const { reached, release } = held();
+    const result = client(name).call('getGrant', { grant_id: 'gr_1', wait_seconds: 30 });
+    const signal = await reached;
+    listeners.clock.advance(34);
+    expect(signal.aborted).toBe(false);
+    release();
+    expect(await result).toMatchObject({ ok: true });
+  });
+
+  it('may do so over HTTP/2 with TLS, where there is no body to wait for', async () => {
+    const tls = selfSigned();
+    await listeners.close();
+    listeners = await startListeners({ tls });
+    const { reached, release } = held();
+    const raw = new RawHttp2Client(listeners.httpUrl, tls.cert);
+    const result = raw.send(wait);
+    const signal = await reached;
+    listeners.clock.advance(34);
+    await new Promise(setImmediate);
+    expect(signal.aborted).toBe(false);
+    release();
+    expect(await result).toMatchObject({ status: 200 });
+    raw.close();
+  });
+
+  it.each(['JSON', 'Connect', 'gRPC-Web', 'gRPC'])('ends its wait over %s by leaving', async (name) => {
+    const { reached } = held();
+    const leave = new AbortController();
+    const result = client(name)
+      .call('getGrant', { grant_id: 'gr_1', wait_seconds: 30 }, { signal: leave.signal })
+      .catch(() => 'left');
+    const signal = await reached;
+    leave.abort();
+    await aborted(signal);
+    await result;
+    expect(signal.reason).toBeInstanceOf(CallerGone);
+  });
+});
+
 describe('a deadline', () => {
+  const caller = { requestId: 'r', proof: null };
   const limits = (clock: Clock, onGone: OnGone = nobodyLeaves) => ({ clock, seconds: 1, onGone });
 
   it('passes on what came in time, and calls off its timer', async () => {
     const clock = new FakeClock();
-    expect(await withinDeadline(limits(clock), 'r', async () => 'done')).toBe('done');
+    expect(await withinDeadline(limits(clock), caller, async () => 'done')).toBe('done');
     clock.advance(2);
   });
 
@@ -128,7 +200,7 @@ describe('a deadline', () => {
     const late = new Promise<never>((_resolve, reject) => {
       fail = reject;
     });
-    const result = withinDeadline(limits(clock), 'r', () => late);
+    const result = withinDeadline(limits(clock), caller, () => late);
     clock.advance(1);
     await expect(result).rejects.toMatchObject({ code: 'deadline_exceeded' });
     fail(new Error('too late to matter'));
@@ -142,7 +214,7 @@ describe('a deadline', () => {
       listener(new CallerGone());
       return () => undefined;
     };
-    const result = withinDeadline(limits(new FakeClock(), gone), 'r', async () => {
+    const result = withinDeadline(limits(new FakeClock(), gone), caller, async () => {
       started = true;
     });
     await expect(result).rejects.toBeInstanceOf(CallerGone);
@@ -152,7 +224,7 @@ describe('a deadline', () => {
   it('has a signal for whoever asks, even when it is too late', async () => {
     const clock = new FakeClock();
     const contexts: CallContext[] = [];
-    const result = withinDeadline(limits(clock), 'r', (context) => {
+    const result = withinDeadline(limits(clock), caller, (context) => {
       contexts.push(context);
       return new Promise(() => undefined);
     });
@@ -161,14 +233,28 @@ describe('a deadline', () => {
     expect(contexts[0]?.signal.reason).toMatchObject({ code: 'deadline_exceeded' });
   });
 
+  it('lets go of a caller that it has given up', async () => {
+    const clock = new FakeClock();
+    let held = 0;
+    const onGone = () => {
+      held += 1;
+      return () => void (held -= 1);
+    };
+    const result = withinDeadline(limits(clock, either(onGone, onGone)), caller, () => new Promise(() => undefined));
+    expect(held).toBe(2);
+    clock.advance(1);
+    await expect(result).rejects.toMatchObject({ code: 'deadline_exceeded' });
+    expect(held).toBe(0);
+  });
+
   it('lets go of the caller when the work is done', async () => {
     let held = 0;
     const onGone = () => {
       held += 1;
       return () => void (held -= 1);
     };
-    await withinDeadline(limits(new FakeClock(), onGone), 'r', async () => 1);
-    await withinDeadline(limits(new FakeClock(), onGone), 'r', async () => {
+    await withinDeadline(limits(new FakeClock(), onGone), caller, async () => 1);
+    await withinDeadline(limits(new FakeClock(), onGone), caller, async () => {
       throw new BrokerError('conflict', 'x');
     }).catch(() => undefined);
     expect(held).toBe(0);

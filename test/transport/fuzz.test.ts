@@ -18,8 +18,9 @@ afterAll(async () => {
 });
 
 const RUNS = { numRuns: 400 };
-const jsonPaths = CALLS.map((call) => call.path.replace(/\{\w+\}/, 'id_1'));
-const rpcPaths = CALLS.map((call) => `/asb.v1.BrokerService/${call.name}`);
+const reads = CALLS.filter((call) => call.httpMethod === 'GET');
+const jsonPaths = CALLS.filter((call) => call.httpMethod === 'POST').map((call) => call.path.replace(/\{\w+\}/, 'id_1'));
+const rpcPaths = CALLS.map(({ method }) => `/${method.parent.typeName}/${method.name}`);
 const types = fc.constantFrom(
   'application/json',
   'application/proto',
@@ -35,7 +36,7 @@ function sane({ status, headers, body }: RawAnswer): void {
   expect([200, 400, 404, 413, 415, 429, 431, 501]).toContain(status);
   expect(headers['x-request-id'] ?? '').not.toBe('');
   expect(headers['cache-control']).toBe('no-store');
-  expect(body.toString()).not.toMatch(/internal error|node_modules| at .*:\d+:\d+/);
+  expect(body.toString()).not.toMatch(/internal error|node_modules| at .*\.[cm]?[jt]s:\d+/);
   expect(headers['grpc-status'] ?? '0').not.toMatch(/^(2|13)$/);
   expect(body.toString('latin1')).not.toMatch(/grpc-status: ?(2|13)\b/);
 }
@@ -90,6 +91,7 @@ it('no bytes make a fault of ours', async () => {
 it('no header makes a fault of ours', async () => {
   const names = fc.constantFrom(
     'authorization',
+    'dpop',
     'content-type',
     'x-request-id',
     'connect-timeout-ms',
@@ -113,14 +115,36 @@ it('no header makes a fault of ours', async () => {
   );
 });
 
+it('no query makes a fault of ours', async () => {
+  const keys = fc.oneof(
+    fc.constantFrom(...reads.flatMap((call) => Object.keys(call.request.shape)), '__proto__', 'constructor', 'toString'),
+    fc.string({ maxLength: 10 }),
+  );
+  const values = fc.oneof(
+    fc.constantFrom('t_acme', 'issued', 'active', '50', '-1', '9'.repeat(30), '', 'a'.repeat(64)),
+    fc.string({ unit: 'binary', maxLength: 20 }),
+  );
+  const written = fc.oneof(
+    fc.array(fc.tuple(keys, values), { maxLength: 8 }).map((pairs) => new URLSearchParams(pairs).toString()),
+    fc.string({ unit: fc.constantFrom(...'%&=+[]._09afz?;,tenant_id'), maxLength: 60 }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(...reads), fc.constantFrom('id_1', '%20', 'a:b'), written, async (call, id, query) => {
+      sane(await raw.send({ method: 'GET', path: `${call.path.replace(/\{\w+\}/, id)}?${query}` }));
+    }),
+    RUNS,
+  );
+});
+
 it('no path makes a fault of ours', async () => {
   const wild = fc.string({ unit: fc.constantFrom(...'/:.%0aAfzgr_-~?#*()[]{}$'), maxLength: 60 });
   await fc.assert(
     fc.asyncProperty(
-      fc.constantFrom('/', '/v1/', '/v1/grants/', '/v1/approvals/', '/asb.v1.BrokerService/'),
+      fc.constantFrom('GET', 'POST'),
+      fc.constantFrom('/', '/v1/', '/v1/grants/', '/v1/approvals/', '/v1/runs/', '/asb.v1.OperatorService/'),
       wild,
-      async (start, rest) => {
-        sane(await raw.send({ path: start + rest }));
+      async (method, start, rest) => {
+        sane(await raw.send({ method, path: start + rest }));
       },
     ),
     RUNS,

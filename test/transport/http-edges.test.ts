@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { CALL_CASES, caseOf } from '../support/call-cases.ts';
 import { type Listeners, startListeners } from '../support/listeners.ts';
-import { type RawAnswer, RawClient, type RawRequest } from '../support/transports.ts';
+import { jsonRequest, type RawAnswer, RawClient, type RawRequest, rpcPathOf } from '../support/transports.ts';
 
 let listeners: Listeners;
 let raw: RawClient;
@@ -41,7 +41,7 @@ interface Attempt {
 
 const ATTEMPTS: readonly Attempt[] = [
   { name: 'an unknown path', send: { path: '/v2/sessions' }, status: 404, code: 'not_found' },
-  { name: 'the wrong method', send: { method: 'GET', path: '/v1/sessions' }, status: 404, code: 'not_found' },
+  { name: 'the wrong method', send: { method: 'GET', path: '/v1/browser/relay-sessions' }, status: 404, code: 'not_found' },
   {
     name: 'a trailing slash',
     send: { path: '/v1/sessions/', headers: JSON_HEADERS, body: SESSION },
@@ -410,7 +410,7 @@ it.each<Record<string, string>>([
 it('revocation needs no body', async () => {
   const answer = await raw.send({ path: '/v1/sessions/sess_1:revoke', headers: { authorization: 'bearer tok' } });
   expect(parsed(answer)).toEqual({ state: 'revoked' });
-  expect(listeners.broker.received[0]?.request).toEqual({ sessionToken: 'tok', sessionId: 'sess_1', reason: '' });
+  expect(listeners.broker.received[0]?.request).toEqual({ credential: 'tok', sessionId: 'sess_1', reason: '' });
 });
 
 it('an id may stand in path and body when they agree, and be percent-encoded', async () => {
@@ -462,8 +462,9 @@ it('every answer has the common headers', async () => {
     })),
     { method: 'HEAD', path: '/healthz' },
     { method: 'OPTIONS', path: '/v1/sessions' },
+    ...CALL_CASES.map(({ call, request }) => jsonRequest(call, request)),
     ...CALL_CASES.map(({ call, request }) => ({
-      path: `/asb.v1.BrokerService/${call[0]?.toUpperCase()}${call.slice(1)}`,
+      path: rpcPathOf(call),
       headers: JSON_HEADERS,
       body: JSON.stringify(request),
     })),

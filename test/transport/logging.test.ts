@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { BrokerError, unavailable } from '../../src/domain/errors.ts';
+import { BrokerError, forbidden, unavailable } from '../../src/domain/errors.ts';
 import { errorChain, makeLogger } from '../../src/transport/logging.ts';
 import { caseOf } from '../support/call-cases.ts';
 import { type Listeners, startListeners } from '../support/listeners.ts';
@@ -89,6 +89,26 @@ describe('a request', () => {
     }
   });
 
+  it('that is refused names reason and rule, and one about an approval names that', async () => {
+    await clients[0]?.call('approveGrant', caseOf('approveGrant').request);
+    listeners.broker.before(async () => {
+      throw forbidden('condition_not_met', `it was ${CANARY}`, { rule: 'policy:repo.read' });
+    });
+    for (const client of clients) await client.call('requestGrant', caseOf('requestGrant').request);
+    const [approved, ...refused] = listeners.logged.map((line): unknown => JSON.parse(line));
+    expect(approved).toMatchObject({ call: 'ApproveGrant', approval_id: 'ap_01890a5d-ac96-774b-bcce-b302099a8060' });
+    expect(refused).toHaveLength(4);
+    for (const line of refused) {
+      expect(line).toMatchObject({
+        level: 'info',
+        code: 'forbidden',
+        reason: 'condition_not_met',
+        rule: 'policy:repo.read',
+      });
+    }
+    expect(listeners.logged.join()).not.toContain(CANARY);
+  });
+
   it('that fails because a dependency is away is a warning with our own words', async () => {
     listeners.broker.before(async () => {
       throw unavailable('the store is away', { cause: foreignError() });
@@ -122,6 +142,11 @@ describe('a request', () => {
     await raw.postJson('/asb.v1.BrokerService/RequestGrant', `{"a": ${CANARY}`, headers);
     await raw.postJson('/asb.v1.BrokerService/RequestGrant', { [CANARY]: CANARY }, headers);
     await raw.send({ path: `/v1/grants/%zz${CANARY}:revoke`, headers });
+    await raw.send({ method: 'GET', path: `/v1/grants/gr_1?wait_seconds=${CANARY}`, headers: { ...headers, dpop: CANARY } });
+    await raw.send({ method: 'GET', path: `/v1/grants?tenant_id=${CANARY}&${CANARY}=x`, headers });
+    await raw.send({ method: 'GET', path: `/v1/sessions?tenant_id=${CANARY}&run_id=${CANARY}`, headers });
+    await raw.postJson(`/v1/runs/${CANARY}:revoke`, { tenant_id: CANARY, reason: CANARY }, headers);
+    await raw.postJson('/v1/approvals/ap_1:callback', { assertion: CANARY, comment: CANARY }, headers);
     await raw.send({ path: `/${CANARY}`, headers });
     await raw.send({ path: '/v1/grants', headers: { ...headers, 'content-type': CANARY }, body: CANARY });
     await raw.send({ method: 'GET', path: `/healthz?${CANARY}`, headers });
@@ -148,6 +173,11 @@ describe('the log', () => {
     ['a token where an id belongs', { session_id: CANARY, grant_id: `gr_${CANARY}` }],
     ['an object where a word belongs', { code: { toString: () => CANARY }, call: [CANARY] }],
     ['a sentence where a word belongs', { reason: `it was ${CANARY}` }],
+    ['a handle in the name of a rule', { rule: `tool:ph_${'x'.repeat(43)}` }],
+    ['a token in the name of a rule', { rule: 'tool:eyJhbGciOiJFUzI1NiJ9.e30.AAAA' }],
+    ['a sentence for a rule', { rule: `policy said ${CANARY}` }],
+    ['a receiver that is no name', { receiver: `https://hooks.example/${CANARY}` }],
+    ['a revision that is no hash', { revision: CANARY }],
     ['text where a number belongs', { status: CANARY, duration_ms: CANARY }],
     ['an address that is none', { client: CANARY }],
     ['a very long route', { route: CANARY.repeat(100) }],
@@ -162,6 +192,10 @@ describe('the log', () => {
       request_id: 'r-1',
       status: 200,
       grant_id: 'gr_01890a5d-ac96-774b-bcce-b302099a8058',
+      approval_id: 'ap_01890a5d-ac96-774b-bcce-b302099a8060',
+      rule: 'policy:repo.read',
+      receiver: 'on-call',
+      revision: 'c'.repeat(64),
       client: '2001:db8::1',
       problems: ['ASB_ADDR: is not an address', 7],
     };

@@ -22,6 +22,8 @@ it('counts by transport, call and outcome, with labels out of fixed sets only', 
     await client.call('requestGrant', { ...caseOf('requestGrant').request, tool: '' });
   }
   await raw.send({ path: `/${CANARY}` });
+  await raw.send({ method: 'GET', path: `/v1/grants/gr_1?${CANARY}=${CANARY}` });
+  await raw.send({ method: 'GET', path: `/v1/sessions?tenant_id=${CANARY}` });
   await raw.send({ path: `/v1/grants/${CANARY}:revoke` });
   await raw.send({ path: `/v1/grants/%zz${CANARY}:revoke` });
   await raw.send({ path: `/asb.v1.BrokerService/${CANARY}`, headers: { 'content-type': CANARY } });
@@ -38,6 +40,8 @@ it('counts by transport, call and outcome, with labels out of fixed sets only', 
       new RegExp(`asb_request_duration_seconds_count{transport="${transport}",call="RequestGrant"} [23]`),
     );
   }
+  expect(text).toContain('asb_requests_total{transport="json",call="GetGrant",code="invalid_request"} 1');
+  expect(text).toContain('asb_requests_total{transport="json",call="ListSessions",code="ok"} 1');
   expect(text).not.toContain(CANARY);
   const calls = new Set([...CALLS.map((call) => call.name), 'unknown']);
   for (const [, call = '', code = ''] of text.matchAll(
@@ -61,6 +65,35 @@ it('counts audit events by type, code and reason', async () => {
   const { body } = await metrics.render();
   expect(body).toContain('asb_audit_events_total{type="grant.refused",code="forbidden",reason="policy_missing"} 1');
   expect(body).toContain('asb_audit_events_total{type="grant.issued",code="",reason=""} 1');
+});
+
+it('counts notifications by outcome', async () => {
+  const metrics = makeMetrics();
+  metrics.observeNotifications({ delivered: 0, retried: 2, givenUp: 0 });
+  metrics.observeNotifications({ delivered: 1, retried: 0, givenUp: 1 });
+  const { body } = await metrics.render();
+  expect(body).toContain('asb_notifications_total{outcome="retried"} 2');
+  expect(body).toContain('asb_notifications_total{outcome="delivered"} 1');
+  expect(body).toContain('asb_notifications_total{outcome="given_up"} 1');
+});
+
+it('tells of the configuration that is in force, and of one that was rejected', async () => {
+  const metrics = makeMetrics();
+  const render = async () => (await metrics.render()).body;
+  metrics.observeConfiguration({ ok: true, revision: 'aa11', at: new Date('2026-01-02T03:04:05.000Z') });
+  expect(await render()).toMatch(/^asb_config_last_reload_successful 1$/m);
+  metrics.observeConfiguration({ ok: false });
+  const rejected = await render();
+  expect(rejected).toMatch(/^asb_config_last_reload_successful 0$/m);
+  expect(rejected).toMatch(/^asb_config_last_reload_success_timestamp_seconds 1767323045$/m);
+  expect(rejected).toMatch(/^asb_config_info{revision="aa11"} 1$/m);
+  expect(rejected).toContain('asb_config_reloads_total{outcome="accepted"} 1');
+  expect(rejected).toContain('asb_config_reloads_total{outcome="rejected"} 1');
+  metrics.observeConfiguration({ ok: true, revision: 'bb22', at: new Date('2026-01-02T04:04:05.000Z') });
+  const mended = await render();
+  expect(mended).toMatch(/^asb_config_last_reload_successful 1$/m);
+  expect(mended).toMatch(/^asb_config_info{revision="bb22"} 1$/m);
+  expect(mended).not.toContain('aa11');
 });
 
 it('two sets of metrics do not know each other', async () => {

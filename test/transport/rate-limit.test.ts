@@ -1,11 +1,5 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request as httpRequest } from 'node:http';
-import {
-  type ClientHttp2Session,
-  connect as connectHttp2,
-  type IncomingHttpHeaders,
-  type IncomingHttpStatusHeader,
-} from 'node:http2';
 import { afterEach, describe, expect, it } from 'vitest';
 import { RateWindows } from '../../src/transport/rate-limit.ts';
 import { caseOf } from '../support/call-cases.ts';
@@ -16,8 +10,8 @@ import {
   grpcClient,
   grpcWebClient,
   jsonClient,
-  type RawAnswer,
   RawClient,
+  RawHttp2Client,
   type RawRequest,
   type TransportClient,
 } from '../support/transports.ts';
@@ -65,30 +59,6 @@ it('counts a client over all transports and both listeners, and tells each in it
   for (const client of clients) expect(await client.call('requestGrant', grant), client.name).toMatchObject({ ok: true });
 });
 
-/** Plain HTTP/2, for what no well-made client would send. */
-class RawHttp2Client {
-  readonly #session: ClientHttp2Session;
-
-  constructor(url: string, ca?: string) {
-    this.#session = connectHttp2(url, ca === undefined ? {} : { ca });
-  }
-
-  async send({ method = 'POST', path, headers = {}, body }: RawRequest): Promise<RawAnswer> {
-    const stream = this.#session.request({ ...headers, ':method': method, ':path': path });
-    const chunks: Buffer[] = [];
-    stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-    const ended = once(stream, 'end');
-    stream.end(body);
-    const [received] = (await once(stream, 'response')) as [IncomingHttpHeaders & IncomingHttpStatusHeader];
-    await ended;
-    return { status: received[':status'] ?? 0, headers: received, body: Buffer.concat(chunks) };
-  }
-
-  close(): void {
-    this.#session.destroy();
-  }
-}
-
 interface Refusal {
   name: string;
   send: RawRequest;
@@ -135,7 +105,7 @@ const ON_EVERY_LISTENER: readonly Refusal[] = [
 const ON_JSON_ROUTES: readonly Refusal[] = [
   ...['GET', 'HEAD', 'OPTIONS', 'PUT'].map((method) => ({
     name: `${method} for a route`,
-    send: { method, path: '/v1/grants' },
+    send: { method, path: '/v1/browser/relay-sessions' },
     status: 404,
   })),
   { name: 'an id that is too long', send: { path: `/v1/grants/${'a'.repeat(2000)}:revoke` }, status: 400 },

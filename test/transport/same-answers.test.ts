@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { BrokerError, type ErrorCode, type ErrorOptions, forbidden } from '../../src/domain/errors.ts';
 import { BrokerService } from '../../src/gen/asb/v1/broker_pb.ts';
+import { OperatorService } from '../../src/gen/asb/v1/operator_pb.ts';
 import { CALLS } from '../../src/transport/calls.ts';
 import { ERROR_CODES } from '../../src/transport/errors.ts';
 import { CALL_CASES, caseOf } from '../support/call-cases.ts';
@@ -72,16 +73,18 @@ function refusal(result: CallResult): Exclude<CallResult, { ok: true }> {
   return result;
 }
 
-it('every call of the service is described, once', () => {
-  expect(CALLS.map((call) => call.name).sort()).toEqual(BrokerService.methods.map((method) => method.name).sort());
-  expect(CALL_CASES.map((one) => one.call).sort()).toEqual(Object.keys(BrokerService.method).sort());
+it('every call of both services is described, once', () => {
+  const methods = [...BrokerService.methods, ...OperatorService.methods];
+  expect(CALLS.map((call) => call.name).sort()).toEqual(methods.map((method) => method.name).sort());
+  expect(CALL_CASES.map((one) => one.call).sort()).toEqual(methods.map((method) => method.localName).sort());
 });
 
 describe.each(NAMES)('%s', (name) => {
   it.each(CALL_CASES)('carries $call', async ({ call, request, bearer, asked, answer }) => {
     const { client, listeners } = using(name);
     const result = await client.call(call, request, bearer === undefined ? {} : { bearer });
-    expect(result).toMatchObject({ ok: true, body: answer });
+    // All of it: what the wire does not list, such as the id of a token, stays in.
+    expect(result).toEqual({ ok: true, body: answer, headers: expect.anything() });
     expect(listeners.broker.received).toHaveLength(1);
     expect(listeners.broker.received[0]).toMatchObject({ call });
     expect(listeners.broker.received[0]?.request).toEqual(asked);
@@ -92,7 +95,7 @@ describe.each(NAMES)('%s', (name) => {
     const options: ErrorOptions = code === 'rate_limited' ? { retryAfterSeconds: 2.2 } : {};
     listeners.broker.before(async () => {
       throw code === 'forbidden'
-        ? forbidden('policy_missing', 'no policy')
+        ? forbidden('policy_missing', 'no policy', { rule: 'policy:repo.read' })
         : new BrokerError(code, `told: ${code}`, options);
     });
     const result = await client.call('requestGrant', caseOf('requestGrant').request, {
@@ -109,12 +112,14 @@ describe.each(NAMES)('%s', (name) => {
       code,
       message,
       reason: code === 'forbidden' ? 'policy_missing' : null,
+      rule: code === 'forbidden' ? 'policy:repo.read' : null,
       retryAfterSeconds: code === 'rate_limited' ? 3 : null,
       requestId: 'mine-1',
       headers: {
         requestId: 'mine-1',
         cacheControl: 'no-store',
         retryAfter: code === 'rate_limited' ? '3' : null,
+        challenge: code === 'unauthorized' ? 'Bearer' : null,
       },
     });
   });
@@ -187,6 +192,35 @@ describe.each(NAMES)('%s', (name) => {
     const request = { ...caseOf('requestGrant').request, session_token };
     await client.call('requestGrant', request, bearer === undefined ? {} : { bearer });
     expect(listeners.broker.received[0]?.request).toMatchObject({ sessionToken: expected });
+  });
+
+  it.each(CALL_CASES.filter(({ asked }) => 'credential' in asked))(
+    'reads the token of $call out of the header alone, whoever it speaks for',
+    async ({ call, request }) => {
+      const { client, listeners } = using(name);
+      for (const scheme of ['Bearer', 'bearer', 'DPoP', 'dpop']) {
+        await client.call(call, request, { headers: { authorization: `${scheme} any.one` } });
+      }
+      await client.call(call, request);
+      const credentials = listeners.broker.received.map(
+        (received) => (received.request as { credential: unknown }).credential,
+      );
+      expect(credentials).toEqual(['any.one', 'any.one', 'any.one', 'any.one', null]);
+    },
+  );
+
+  it('refuses a page and a wait that are too long in the same words', async () => {
+    const { client } = using(name);
+    const page = refusal(await client.call('listGrants', { tenant_id: 't_acme', page_size: 201 }));
+    expect(page.message).toBe('page_size: must be a whole number from 0 to 200');
+    const wait = refusal(await client.call('getGrant', { grant_id: 'gr_1', wait_seconds: 31 }));
+    expect(wait.message).toBe('wait_seconds: must be a whole number from 0 to 30');
+  });
+
+  it('takes no id of a request for none', async () => {
+    const { client, listeners } = using(name);
+    await client.call('requestGrant', { ...caseOf('requestGrant').request, request_id: '' });
+    expect(listeners.broker.received[0]?.request).toMatchObject({ requestId: null });
   });
 
   it('refuses two session tokens that differ', async () => {

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect as connectHttp2, constants } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CallContext } from '../../src/domain/call-context.ts';
 import { caseOf } from '../support/call-cases.ts';
 import { type Listeners, selfSigned, startListeners } from '../support/listeners.ts';
 import {
@@ -31,11 +32,11 @@ function opened<T extends { close(): void }>(client: T): T {
 }
 
 /** Holds the next call in the broker until told. */
-function hold(): { reached: Promise<undefined>; release: () => void } {
+function hold(): { reached: Promise<CallContext>; release: () => void } {
   const { promise: released, resolve: release } = Promise.withResolvers<undefined>();
-  const { promise: reached, resolve: reach } = Promise.withResolvers<undefined>();
-  listeners.broker.before(() => {
-    reach(undefined);
+  const { promise: reached, resolve: reach } = Promise.withResolvers<CallContext>();
+  listeners.broker.before((_call, context) => {
+    reach(context);
     return released;
   });
   return { reached, release: () => release(undefined) };
@@ -88,6 +89,22 @@ describe.each(['in clear', 'over TLS'])('%s', (how) => {
     await done;
   });
 
+  it.each(WAYS)('a call that waits for people over %s ends, and is told to ask again', async (_name, make) => {
+    const { client, grpc } = make(how !== 'in clear');
+    opened(client);
+    const { reached } = hold();
+    const result = client.call('getGrant', { grant_id: 'gr_1', wait_seconds: 30 });
+    await reached;
+    const drained = (grpc ? listeners.grpc : listeners.http).drain(30);
+    expect(await result).toMatchObject({
+      ok: false,
+      code: 'unavailable',
+      message: 'this process is stopping; ask again',
+      retryAfterSeconds: 1,
+    });
+    await drained;
+  });
+
   it('connections that do nothing do not hold it up', async () => {
     const sockets: Socket[] = [connect({ host: '127.0.0.1', port: port(listeners.httpUrl) })];
     await Promise.all(sockets.map((socket) => once(socket, 'connect')));
@@ -113,6 +130,21 @@ it('during the notice readiness answers 503, and calls are still taken', async (
   listeners.clock.advance(5);
   await drained;
   expect(await isRefused(listeners.httpUrl)).toBe(true);
+});
+
+it('a wait goes on during the notice', async () => {
+  const raw = opened(new RawClient(listeners.httpUrl));
+  const client = opened(jsonClient(listeners.httpUrl));
+  const { reached } = hold();
+  const waiting = client.call('getGrant', { grant_id: 'gr_1', wait_seconds: 30 });
+  const signal = (await reached).signal;
+  const drained = listeners.http.drain(30, 5);
+  expect((await raw.send({ method: 'GET', path: '/readyz' })).status).toBe(503);
+  expect(signal.aborted).toBe(false);
+  listeners.clock.advance(5);
+  expect(await waiting).toMatchObject({ ok: false, code: 'unavailable' });
+  expect(signal.reason).toMatchObject({ code: 'unavailable' });
+  await drained;
 });
 
 it('a call that does not finish is cut off when the grace period ends', async () => {

@@ -16,6 +16,7 @@ const detailOf = (error: BrokerError, requestId: string) => ({
     code: error.code,
     requestId,
     reason: error.reason ?? '',
+    rule: error.rule ?? '',
     retryAfterSeconds: retryAfterSeconds(error) ?? 0,
   },
 });

@@ -7,12 +7,15 @@ import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { BrokerError, invalidRequest } from '../../domain/errors.ts';
 import { ExecuteGitHubProxyResponseSchema } from '../../gen/asb/v1/broker_pb.ts';
-import { bearerToken } from '../bearer-token.ts';
 import { type Answer, type Call, CALLS } from '../calls.ts';
-import { type OnGone, withinDeadline } from '../deadline.ts';
+import { challengeOf } from '../challenge.ts';
+import { either, type OnGone, withinDeadline } from '../deadline.ts';
 import type { TransportDeps } from '../deps.ts';
 import { CallerGone, MAX_BODY_BYTES, retryAfterSeconds, wrongMediaType } from '../errors.ts';
 import { exchangeOf, fail, noteIds, type Transport } from '../exchange.ts';
+import type { OpenReplies } from '../open-replies.ts';
+import { presentedProof } from '../presented-proof.ts';
+import { presentedToken } from '../presented-token.ts';
 import { callersDeadline, fromConnectError, rewriteConnectError, toConnectError } from './errors.ts';
 
 /** The Fastify side of a call: where its exchange and its headers are. */
@@ -22,8 +25,12 @@ interface Carrier {
 }
 
 const CARRIER = createContextKey<Carrier | null>(null, { description: 'fastify request and reply' });
-/** Connect, gRPC-Web and gRPC for every call, at /asb.v1.BrokerService/. */
-export async function addConnectRoutes(app: FastifyInstance, deps: Pick<TransportDeps, 'broker' | 'clock'>): Promise<void> {
+
+type ConnectDeps = Pick<TransportDeps, 'broker' | 'clock' | 'publicBaseUrl' | 'tls'> & { open: OpenReplies };
+
+/** Connect, gRPC-Web and gRPC for every call, at /asb.v1.BrokerService/ and /asb.v1.OperatorService/. */
+export async function addConnectRoutes(app: FastifyInstance, transport: TransportDeps, open: OpenReplies): Promise<void> {
+  const deps: ConnectDeps = { ...transport, open };
   const replies = new WeakMap<FastifyRequest, FastifyReply>();
   await app.register(async (scope) => {
     scope.addHook('onRoute', (route) => {
@@ -127,21 +134,27 @@ function failCall({ request, reply }: Carrier, error: unknown): ConnectError {
   if (exchange.outcome === 'canceled') return new ConnectError('canceled', Code.Canceled);
   const seconds = retryAfterSeconds(told);
   if (seconds !== null) reply.header('retry-after', seconds);
+  const challenge = challengeOf(told, exchange.call, request.headers);
+  if (challenge !== null) reply.header('www-authenticate', challenge);
   return toConnectError(told, request.id);
 }
 
 async function answerCall(
-  deps: Pick<TransportDeps, 'broker' | 'clock'>,
+  deps: ConnectDeps,
   call: Call,
   message: Message,
   context: HandlerContext,
 ): Promise<MessageInitShape<DescMessage>> {
   const carrier = carrierOf(context);
   try {
-    const ready = call.read(wireRequest(call, message), bearerToken(context.requestHeader.get('authorization')));
-    const limits = { clock: deps.clock, seconds: call.deadlineSeconds, onGone: whenAborted(context.signal) };
-    const answer = await withinDeadline(limits, carrier.request.id, (call) => ready(deps.broker, call));
-    noteIds(exchangeOf(carrier.request), answer);
+    const ready = call.read(wireRequest(call, message), presentedToken(context.requestHeader.get('authorization')));
+    const { request } = carrier;
+    const gone = whenAborted(context.signal);
+    const onGone = call.waits ? either(gone, deps.open.whenClosing) : gone;
+    const limits = { clock: deps.clock, seconds: call.deadlineSeconds, onGone };
+    const caller = { requestId: request.id, proof: presentedProof(request, deps) };
+    const answer = await withinDeadline(limits, caller, (call) => ready(deps.broker, call));
+    noteIds(exchangeOf(request), answer);
     return responseMessage(call, answer);
   } catch (error) {
     throw failCall(carrier, error);

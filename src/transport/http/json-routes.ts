@@ -1,23 +1,31 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { invalidRequest } from '../../domain/errors.ts';
-import { bearerToken } from '../bearer-token.ts';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import { type Answer, type Call, CALLS } from '../calls.ts';
-import { withinDeadline } from '../deadline.ts';
+import { either, type OnGone, withinDeadline } from '../deadline.ts';
 import type { TransportDeps } from '../deps.ts';
 import { CallerGone } from '../errors.ts';
 import { exchangeOf, noteIds } from '../exchange.ts';
+import type { OpenReplies } from '../open-replies.ts';
+import { presentedProof } from '../presented-proof.ts';
+import { presentedToken } from '../presented-token.ts';
+import { wireRequest } from './wire-request.ts';
+
+type JsonDeps = Pick<TransportDeps, 'broker' | 'clock' | 'publicBaseUrl' | 'tls'>;
 
 /** The JSON route of every call. */
-export function addJsonRoutes(app: FastifyInstance, deps: Pick<TransportDeps, 'broker' | 'clock'>): void {
+export function addJsonRoutes(app: FastifyInstance, deps: JsonDeps, open: OpenReplies): void {
   for (const call of CALLS) {
     app.route({
-      method: 'POST',
+      method: call.httpMethod,
       url: routeOf(call),
+      // A HEAD would make the call and drop its answer, a handle on its way to an agent included.
+      exposeHeadRoute: false,
       config: { call: call.name },
       handler: async (request, reply) => {
-        const ready = call.read(wireRequest(call, request), bearerToken(request.headers.authorization));
-        const limits = { clock: deps.clock, seconds: call.deadlineSeconds, onGone: whenClosed(reply) };
-        const answer = await withinDeadline(limits, request.id, (context) => ready(deps.broker, context));
+        const ready = call.read(wireRequest(call, request), presentedToken(request.headers.authorization));
+        const onGone = call.waits ? either(whenClosed(reply), open.whenClosing) : whenClosed(reply);
+        const limits = { clock: deps.clock, seconds: call.deadlineSeconds, onGone };
+        const caller = { requestId: request.id, proof: presentedProof(request, deps) };
+        const answer = await withinDeadline(limits, caller, (context) => ready(deps.broker, context));
         noteIds(exchangeOf(request), answer);
         return sendAnswer(reply, answer);
       },
@@ -25,33 +33,25 @@ export function addJsonRoutes(app: FastifyInstance, deps: Pick<TransportDeps, 'b
   }
 }
 
+// Names of the callers' own, which may hold a colon or, percent-encoded, a slash; ids of ours hold neither.
+const ANY_NAME = new Set(['run_id']);
+
 /**
  * A call's path in the router's own notation: `/v1/grants/{grant_id}:revoke` is `/v1/grants/:grant_id(^[^:/]+)::revoke`, where
  * a doubled colon stands for one.
  */
-export const routeOf = (call: Pick<Call, 'path'>): string => call.path.replace(/\{(\w+)\}:/, ':$1(^[^:/]+)::');
+export const routeOf = (call: Pick<Call, 'path'>): string =>
+  call.path
+    .replaceAll(/:(?=[a-z])/g, '::')
+    .replace(/\{(\w+)\}/, (_braces, field: string) => `:${field}(${ANY_NAME.has(field) ? '^.+' : '^[^:/]+'})`);
 
-/** The request as one object: the body, and the id that stands in the path. */
-function wireRequest(call: Call, request: FastifyRequest): unknown {
-  const body = request.body ?? (request.body === null ? null : {});
-  if (call.pathField === null || typeof body !== 'object' || body === null || Array.isArray(body)) return body;
-  const id = pathId(request.params, call.pathField);
-  const inBody: unknown = Object.hasOwn(body, call.pathField) ? Reflect.get(body, call.pathField) : id;
-  if (inBody !== id && inBody !== '' && inBody !== null) {
-    throw invalidRequest(`${call.pathField}: differs from the one in the path; leave it out of the body`);
-  }
-  return { ...body, [call.pathField]: id };
-}
-
-function pathId(params: unknown, field: string): unknown {
-  return typeof params === 'object' && params !== null ? Reflect.get(params, field) : undefined;
-}
-
-const whenClosed = (reply: FastifyReply) => (listener: (reason: Error) => void) => {
-  const onClose = (): void => listener(new CallerGone());
-  reply.raw.once('close', onClose);
-  return () => void reply.raw.off('close', onClose);
-};
+const whenClosed =
+  (reply: FastifyReply): OnGone =>
+  (listener) => {
+    const onClose = (): void => listener(new CallerGone());
+    reply.raw.once('close', onClose);
+    return () => void reply.raw.off('close', onClose);
+  };
 
 // What a header may hold without becoming two; an upstream's nonsense is served as bytes.
 const MEDIA_TYPE = /^[\w.+-]+\/[\w.+-]+(?: ?; ?[\w-]+="?[\w.+-]+"?)*$/;

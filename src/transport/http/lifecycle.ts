@@ -1,10 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Clock } from '../../domain/clock.ts';
 import { BrokerError, type ErrorCode } from '../../domain/errors.ts';
+import { challengeOf } from '../challenge.ts';
 import type { TransportDeps } from '../deps.ts';
 import { ERROR_CODES, ERROR_TABLE, errorBody, type Outcome, retryAfterSeconds } from '../errors.ts';
 import { commonHeaders, exchangeOf, fail } from '../exchange.ts';
 import type { LogLevel } from '../logging.ts';
+import { OpenReplies } from '../open-replies.ts';
 
 type LifecycleDeps = Pick<TransportDeps, 'clock' | 'metrics' | 'log'>;
 
@@ -21,6 +23,8 @@ export function sendError(request: FastifyRequest, reply: FastifyReply, error: u
   if (exchange.outcome === 'canceled') return reply.code(STATUS_CALLER_GONE).send();
   const seconds = retryAfterSeconds(told);
   if (seconds !== null) reply.header('retry-after', seconds);
+  const challenge = challengeOf(told, exchange.call, request.headers);
+  if (challenge !== null) reply.header('www-authenticate', challenge);
   return reply.code(ERROR_TABLE[told.code].status).type('application/json; charset=utf-8').send(errorBody(told, request.id));
 }
 
@@ -83,37 +87,14 @@ export function answerUnrouted(deps: LifecycleDeps, error: Error, request: Fasti
   });
 }
 
-/** The answers under way; a listener that closes tells them to be their connection's last. */
-export class OpenReplies {
-  readonly #replies = new Set<FastifyReply>();
-  #closing = false;
-
-  add(reply: FastifyReply): void {
-    this.#replies.add(reply);
-    if (this.#closing) makeLast(reply);
-  }
-
-  delete(reply: FastifyReply): void {
-    this.#replies.delete(reply);
-  }
-
-  close(): void {
-    this.#closing = true;
-    for (const reply of this.#replies) makeLast(reply);
-  }
-}
-
 // Node limits this for HTTP/1.1 alone.
 function limitReceiving(clock: Clock, request: FastifyRequest, reply: FastifyReply): void {
+  // Nobody reads the body of these, and until somebody does, one that is empty is not complete either.
+  if (request.method === 'GET' || request.method === 'HEAD') request.raw.resume();
   const cancel = clock.schedule(RECEIVE_TIMEOUT_MS, () => {
     if (!request.raw.complete) reply.raw.destroy();
   });
   reply.raw.once('close', cancel);
-}
-
-// HTTP/2 has GOAWAY for this and forbids the header (RFC 9113 section 8.2.2).
-function makeLast(reply: FastifyReply): void {
-  if (reply.request.raw.httpVersionMajor === 1 && !reply.raw.headersSent) reply.raw.setHeader('connection', 'close');
 }
 
 function conclude(deps: Pick<TransportDeps, 'metrics' | 'log'>, request: FastifyRequest, reply: FastifyReply): void {
@@ -138,9 +119,11 @@ function conclude(deps: Pick<TransportDeps, 'metrics' | 'log'>, request: Fastify
       status,
       code: outcome,
       reason: failure instanceof BrokerError ? failure.reason : null,
+      rule: failure instanceof BrokerError ? failure.rule : null,
       duration_ms: Math.round(milliseconds * 100) / 100,
       session_id: exchange.sessionId,
       grant_id: exchange.grantId,
+      approval_id: exchange.approvalId,
       client: exchange.client,
       error: level === 'error' || level === 'warn' ? failure : null,
     },

@@ -2,7 +2,7 @@ import type { ServerHttp2Session } from 'node:http2';
 import type { Server as NetServer, Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Clock } from '../../domain/clock.ts';
-import type { OpenReplies } from './lifecycle.ts';
+import type { OpenReplies } from '../open-replies.ts';
 
 /** A listener with its routes. */
 export interface Server {

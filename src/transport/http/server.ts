@@ -5,6 +5,7 @@ import type { HttpDeps, TransportDeps } from '../deps.ts';
 import { MAX_BODY_BYTES } from '../errors.ts';
 import { addRateLimit } from '../rate-limit.ts';
 import { requestIdOf } from '../request-id.ts';
+import { addApprovalPage } from './approval-page.ts';
 import { answerMalformed } from './malformed.ts';
 import { addJsonRoutes } from './json-routes.ts';
 import { addLifecycle, addNotFound, answerUnrouted, RECEIVE_TIMEOUT_MS } from './lifecycle.ts';
@@ -29,11 +30,13 @@ const MAX_PARAM_LENGTH = 600;
 export async function makeHttpServer(deps: HttpDeps): Promise<Server> {
   const app = deps.tls === null ? clearHttp1(deps) : tlsWithAlpn(deps, deps.tls);
   await addRateLimit(app, deps.rateWindows);
-  const server = new ListeningServer(app, deps.clock, addLifecycle(app, deps));
+  const open = addLifecycle(app, deps);
+  const server = new ListeningServer(app, deps.clock, open);
   addNotFound(app);
-  addJsonRoutes(app, deps);
+  addJsonRoutes(app, deps, open);
   addSystemRoutes(app, deps, () => server.draining);
-  await addConnectRoutes(app, deps);
+  addApprovalPage(app);
+  await addConnectRoutes(app, deps, open);
   return server;
 }
 
@@ -41,10 +44,11 @@ export async function makeHttpServer(deps: HttpDeps): Promise<Server> {
 export async function makeGrpcServer(deps: TransportDeps): Promise<Server> {
   const app = deps.tls === null ? clearHttp2(deps) : tlsWithAlpn(deps, deps.tls);
   await addRateLimit(app, deps.rateWindows);
-  const server = new ListeningServer(app, deps.clock, addLifecycle(app, deps));
+  const open = addLifecycle(app, deps);
+  const server = new ListeningServer(app, deps.clock, open);
   addNotFound(app);
   addHealth(app);
-  await addConnectRoutes(app, deps);
+  await addConnectRoutes(app, deps, open);
   return server;
 }
 

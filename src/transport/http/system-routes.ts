@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { nobodyLeaves, withinDeadline } from '../deadline.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { HttpDeps, Readiness } from '../deps.ts';
 import { openApiDocument } from '../openapi.ts';
 
 const READINESS_SECONDS = 5;
@@ -15,8 +15,8 @@ export function addHealth(app: FastifyInstance): void {
 export function addSystemRoutes(app: FastifyInstance, deps: HttpDeps, isDraining: () => boolean): void {
   addHealth(app);
   app.get('/readyz', { config: QUIET }, async (request, reply) => {
-    const { status, checks } = isDraining() ? { status: 'draining', checks: {} } : await readiness(deps, request.id);
-    return reply.code(status === 'ready' ? 200 : 503).send({ status, checks });
+    const answer = isDraining() ? { status: 'draining', checks: {} } : await readiness(deps, request.id);
+    return reply.code(answer.status === 'ready' ? 200 : 503).send(answer);
   });
   app.get('/metrics', { config: QUIET }, async (_request, reply) => {
     const { contentType, body } = await deps.metrics.render();
@@ -32,12 +32,13 @@ export function addSystemRoutes(app: FastifyInstance, deps: HttpDeps, isDraining
 async function readiness(
   deps: HttpDeps,
   requestId: string,
-): Promise<{ status: string; checks: Readonly<Record<string, string>> }> {
+): Promise<{ status: string; checks: Readiness['checks']; details?: Readiness['details'] }> {
   try {
     const limits = { clock: deps.clock, seconds: READINESS_SECONDS, onGone: nobodyLeaves };
-    const checks = await withinDeadline(limits, requestId, () => deps.readiness());
+    const { checks, details } = await withinDeadline(limits, { requestId, proof: null }, () => deps.readiness());
     const ready = Object.values(checks).every((check) => check === 'ok');
-    return { status: ready ? 'ready' : 'not_ready', checks };
+    const told = Object.keys(details).length === 0 ? {} : { details };
+    return { status: ready ? 'ready' : 'not_ready', checks, ...told };
   } catch (error) {
     deps.log.warn({ error }, 'readiness check failed');
     return { status: 'not_ready', checks: {} };

@@ -4,6 +4,8 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Grant } from "./records_pb.ts";
+import { file_asb_v1_records } from "./records_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
@@ -12,7 +14,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file asb/v1/broker.proto.
  */
 export const file_asb_v1_broker: GenFile = /*@__PURE__*/
-  fileDesc("ChNhc2IvdjEvYnJva2VyLnByb3RvEgZhc2IudjEiKgoLQXR0ZXN0YXRpb24SDAoEa2luZBgBIAEoCRINCgV0b2tlbhgCIAEoCSJMCghEZWxpdmVyeRIMCgRraW5kGAEgASgJEg4KBmhhbmRsZRgCIAEoCRINCgV0b2tlbhgDIAEoCRITCgthcnRpZmFjdF9pZBgEIAEoCSJBChBCcm93c2VyRmlsbEZpZWxkEgwKBG5hbWUYASABKAkSEAoIc2VsZWN0b3IYAiABKAkSDQoFdmFsdWUYAyABKAkiqQEKFENyZWF0ZVNlc3Npb25SZXF1ZXN0EhEKCXRlbmFudF9pZBgBIAEoCRIQCghhZ2VudF9pZBgCIAEoCRIOCgZydW5faWQYAyABKAkSFAoMdG9vbF9jb250ZXh0GAQgAygJEigKC2F0dGVzdGF0aW9uGAUgASgLMhMuYXNiLnYxLkF0dGVzdGF0aW9uEhwKFGRlbGVnYXRpb25fYXNzZXJ0aW9uGAYgASgJInIKFUNyZWF0ZVNlc3Npb25SZXNwb25zZRISCgpzZXNzaW9uX2lkGAEgASgJEhUKDXNlc3Npb25fdG9rZW4YAiABKAkSLgoKZXhwaXJlc19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAioAEKE1JlcXVlc3RHcmFudFJlcXVlc3QSFQoNc2Vzc2lvbl90b2tlbhgBIAEoCRIMCgR0b29sGAIgASgJEhIKCmNhcGFiaWxpdHkYAyABKAkSFAoMcmVzb3VyY2VfcmVmGAQgASgJEhUKDWRlbGl2ZXJ5X21vZGUYBSABKAkSEwoLdHRsX3NlY29uZHMYBiABKAMSDgoGcmVhc29uGAcgASgJIqABChRSZXF1ZXN0R3JhbnRSZXNwb25zZRIQCghncmFudF9pZBgBIAEoCRINCgVzdGF0ZRgCIAEoCRITCgthcHByb3ZhbF9pZBgDIAEoCRIiCghkZWxpdmVyeRgEIAEoCzIQLmFzYi52MS5EZWxpdmVyeRIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJNChNBcHByb3ZlR3JhbnRSZXF1ZXN0EhMKC2FwcHJvdmFsX2lkGAEgASgJEhAKCGFwcHJvdmVyGAIgASgJEg8KB2NvbW1lbnQYAyABKAkioAEKFEFwcHJvdmVHcmFudFJlc3BvbnNlEhAKCGdyYW50X2lkGAEgASgJEg0KBXN0YXRlGAIgASgJEhMKC2FwcHJvdmFsX2lkGAMgASgJEiIKCGRlbGl2ZXJ5GAQgASgLMhAuYXNiLnYxLkRlbGl2ZXJ5Ei4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkoKEERlbnlHcmFudFJlcXVlc3QSEwoLYXBwcm92YWxfaWQYASABKAkSEAoIYXBwcm92ZXIYAiABKAkSDwoHY29tbWVudBgDIAEoCSIiChFEZW55R3JhbnRSZXNwb25zZRINCgVzdGF0ZRgBIAEoCSI2ChJSZXZva2VHcmFudFJlcXVlc3QSEAoIZ3JhbnRfaWQYASABKAkSDgoGcmVhc29uGAIgASgJIiQKE1Jldm9rZUdyYW50UmVzcG9uc2USDQoFc3RhdGUYASABKAkiOgoUUmV2b2tlU2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiJgoVUmV2b2tlU2Vzc2lvblJlc3BvbnNlEg0KBXN0YXRlGAEgASgJIm0KGUV4ZWN1dGVHaXRIdWJQcm94eVJlcXVlc3QSFAoMcHJveHlfaGFuZGxlGAEgASgJEhEKCW9wZXJhdGlvbhgCIAEoCRInCgZwYXJhbXMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IlYKGkV4ZWN1dGVHaXRIdWJQcm94eVJlc3BvbnNlEg8KB3BheWxvYWQYASABKAwSFAoMY29udGVudF90eXBlGAIgASgJEhEKCW5leHRfcGFnZRgUIAEoBSLxAQobUmVnaXN0ZXJCcm93c2VyUmVsYXlSZXF1ZXN0EhUKDXNlc3Npb25fdG9rZW4YASABKAkSDgoGa2V5X2lkGAIgASgJEhIKCnB1YmxpY19rZXkYAyABKAkSDgoGb3JpZ2luGAQgASgJEg4KBnRhYl9pZBgFIAEoCRJFCglzZWxlY3RvcnMYBiADKAsyMi5hc2IudjEuUmVnaXN0ZXJCcm93c2VyUmVsYXlSZXF1ZXN0LlNlbGVjdG9yc0VudHJ5GjAKDlNlbGVjdG9yc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEicgocUmVnaXN0ZXJCcm93c2VyUmVsYXlSZXNwb25zZRISCgpzZXNzaW9uX2lkGAEgASgJEg4KBmtleV9pZBgCIAEoCRIuCgpleHBpcmVzX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJzChVVbndyYXBBcnRpZmFjdFJlcXVlc3QSFQoNc2Vzc2lvbl90b2tlbhgBIAEoCRITCgthcnRpZmFjdF9pZBgCIAEoCRIOCgZrZXlfaWQYAyABKAkSDgoGb3JpZ2luGAQgASgJEg4KBnRhYl9pZBgFIAEoCSJ8ChZVbndyYXBBcnRpZmFjdFJlc3BvbnNlEhMKC2FydGlmYWN0X2lkGAEgASgJEg4KBm9yaWdpbhgCIAEoCRITCgthdXRvX3N1Ym1pdBgDIAEoCBIoCgZmaWVsZHMYBCADKAsyGC5hc2IudjEuQnJvd3NlckZpbGxGaWVsZDLcBQoNQnJva2VyU2VydmljZRJMCg1DcmVhdGVTZXNzaW9uEhwuYXNiLnYxLkNyZWF0ZVNlc3Npb25SZXF1ZXN0Gh0uYXNiLnYxLkNyZWF0ZVNlc3Npb25SZXNwb25zZRJJCgxSZXF1ZXN0R3JhbnQSGy5hc2IudjEuUmVxdWVzdEdyYW50UmVxdWVzdBocLmFzYi52MS5SZXF1ZXN0R3JhbnRSZXNwb25zZRJJCgxBcHByb3ZlR3JhbnQSGy5hc2IudjEuQXBwcm92ZUdyYW50UmVxdWVzdBocLmFzYi52MS5BcHByb3ZlR3JhbnRSZXNwb25zZRJACglEZW55R3JhbnQSGC5hc2IudjEuRGVueUdyYW50UmVxdWVzdBoZLmFzYi52MS5EZW55R3JhbnRSZXNwb25zZRJGCgtSZXZva2VHcmFudBIaLmFzYi52MS5SZXZva2VHcmFudFJlcXVlc3QaGy5hc2IudjEuUmV2b2tlR3JhbnRSZXNwb25zZRJMCg1SZXZva2VTZXNzaW9uEhwuYXNiLnYxLlJldm9rZVNlc3Npb25SZXF1ZXN0Gh0uYXNiLnYxLlJldm9rZVNlc3Npb25SZXNwb25zZRJbChJFeGVjdXRlR2l0SHViUHJveHkSIS5hc2IudjEuRXhlY3V0ZUdpdEh1YlByb3h5UmVxdWVzdBoiLmFzYi52MS5FeGVjdXRlR2l0SHViUHJveHlSZXNwb25zZRJhChRSZWdpc3RlckJyb3dzZXJSZWxheRIjLmFzYi52MS5SZWdpc3RlckJyb3dzZXJSZWxheVJlcXVlc3QaJC5hc2IudjEuUmVnaXN0ZXJCcm93c2VyUmVsYXlSZXNwb25zZRJPCg5VbndyYXBBcnRpZmFjdBIdLmFzYi52MS5VbndyYXBBcnRpZmFjdFJlcXVlc3QaHi5hc2IudjEuVW53cmFwQXJ0aWZhY3RSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChNhc2IvdjEvYnJva2VyLnByb3RvEgZhc2IudjEiKgoLQXR0ZXN0YXRpb24SDAoEa2luZBgBIAEoCRINCgV0b2tlbhgCIAEoCSJMCghEZWxpdmVyeRIMCgRraW5kGAEgASgJEg4KBmhhbmRsZRgCIAEoCRINCgV0b2tlbhgDIAEoCRITCgthcnRpZmFjdF9pZBgEIAEoCSJBChBCcm93c2VyRmlsbEZpZWxkEgwKBG5hbWUYASABKAkSEAoIc2VsZWN0b3IYAiABKAkSDQoFdmFsdWUYAyABKAkiqQEKFENyZWF0ZVNlc3Npb25SZXF1ZXN0EhEKCXRlbmFudF9pZBgBIAEoCRIQCghhZ2VudF9pZBgCIAEoCRIOCgZydW5faWQYAyABKAkSFAoMdG9vbF9jb250ZXh0GAQgAygJEigKC2F0dGVzdGF0aW9uGAUgASgLMhMuYXNiLnYxLkF0dGVzdGF0aW9uEhwKFGRlbGVnYXRpb25fYXNzZXJ0aW9uGAYgASgJInIKFUNyZWF0ZVNlc3Npb25SZXNwb25zZRISCgpzZXNzaW9uX2lkGAEgASgJEhUKDXNlc3Npb25fdG9rZW4YAiABKAkSLgoKZXhwaXJlc19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAitAEKE1JlcXVlc3RHcmFudFJlcXVlc3QSFQoNc2Vzc2lvbl90b2tlbhgBIAEoCRIMCgR0b29sGAIgASgJEhIKCmNhcGFiaWxpdHkYAyABKAkSFAoMcmVzb3VyY2VfcmVmGAQgASgJEhUKDWRlbGl2ZXJ5X21vZGUYBSABKAkSEwoLdHRsX3NlY29uZHMYBiABKAMSDgoGcmVhc29uGAcgASgJEhIKCnJlcXVlc3RfaWQYFCABKAkitAEKFFJlcXVlc3RHcmFudFJlc3BvbnNlEhAKCGdyYW50X2lkGAEgASgJEg0KBXN0YXRlGAIgASgJEhMKC2FwcHJvdmFsX2lkGAMgASgJEiIKCGRlbGl2ZXJ5GAQgASgLMhAuYXNiLnYxLkRlbGl2ZXJ5Ei4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmVuZF9yZWFzb24YFCABKAkiOQoPR2V0R3JhbnRSZXF1ZXN0EhAKCGdyYW50X2lkGAEgASgJEhQKDHdhaXRfc2Vjb25kcxgCIAEoBSLOAQoQR2V0R3JhbnRSZXNwb25zZRIQCghncmFudF9pZBgBIAEoCRINCgVzdGF0ZRgCIAEoCRITCgthcHByb3ZhbF9pZBgDIAEoCRIiCghkZWxpdmVyeRgEIAEoCzIQLmFzYi52MS5EZWxpdmVyeRIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgplbmRfcmVhc29uGBQgASgJEhwKBWdyYW50GBUgASgLMg0uYXNiLnYxLkdyYW50Ik0KE0FwcHJvdmVHcmFudFJlcXVlc3QSEwoLYXBwcm92YWxfaWQYASABKAkSEAoIYXBwcm92ZXIYAiABKAkSDwoHY29tbWVudBgDIAEoCSKgAQoUQXBwcm92ZUdyYW50UmVzcG9uc2USEAoIZ3JhbnRfaWQYASABKAkSDQoFc3RhdGUYAiABKAkSEwoLYXBwcm92YWxfaWQYAyABKAkSIgoIZGVsaXZlcnkYBCABKAsyEC5hc2IudjEuRGVsaXZlcnkSLgoKZXhwaXJlc19hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiSgoQRGVueUdyYW50UmVxdWVzdBITCgthcHByb3ZhbF9pZBgBIAEoCRIQCghhcHByb3ZlchgCIAEoCRIPCgdjb21tZW50GAMgASgJIiIKEURlbnlHcmFudFJlc3BvbnNlEg0KBXN0YXRlGAEgASgJIjYKElJldm9rZUdyYW50UmVxdWVzdBIQCghncmFudF9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkiJAoTUmV2b2tlR3JhbnRSZXNwb25zZRINCgVzdGF0ZRgBIAEoCSI6ChRSZXZva2VTZXNzaW9uUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCSImChVSZXZva2VTZXNzaW9uUmVzcG9uc2USDQoFc3RhdGUYASABKAkibQoZRXhlY3V0ZUdpdEh1YlByb3h5UmVxdWVzdBIUCgxwcm94eV9oYW5kbGUYASABKAkSEQoJb3BlcmF0aW9uGAIgASgJEicKBnBhcmFtcxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QiVgoaRXhlY3V0ZUdpdEh1YlByb3h5UmVzcG9uc2USDwoHcGF5bG9hZBgBIAEoDBIUCgxjb250ZW50X3R5cGUYAiABKAkSEQoJbmV4dF9wYWdlGBQgASgFIvEBChtSZWdpc3RlckJyb3dzZXJSZWxheVJlcXVlc3QSFQoNc2Vzc2lvbl90b2tlbhgBIAEoCRIOCgZrZXlfaWQYAiABKAkSEgoKcHVibGljX2tleRgDIAEoCRIOCgZvcmlnaW4YBCABKAkSDgoGdGFiX2lkGAUgASgJEkUKCXNlbGVjdG9ycxgGIAMoCzIyLmFzYi52MS5SZWdpc3RlckJyb3dzZXJSZWxheVJlcXVlc3QuU2VsZWN0b3JzRW50cnkaMAoOU2VsZWN0b3JzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJyChxSZWdpc3RlckJyb3dzZXJSZWxheVJlc3BvbnNlEhIKCnNlc3Npb25faWQYASABKAkSDgoGa2V5X2lkGAIgASgJEi4KCmV4cGlyZXNfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInMKFVVud3JhcEFydGlmYWN0UmVxdWVzdBIVCg1zZXNzaW9uX3Rva2VuGAEgASgJEhMKC2FydGlmYWN0X2lkGAIgASgJEg4KBmtleV9pZBgDIAEoCRIOCgZvcmlnaW4YBCABKAkSDgoGdGFiX2lkGAUgASgJInwKFlVud3JhcEFydGlmYWN0UmVzcG9uc2USEwoLYXJ0aWZhY3RfaWQYASABKAkSDgoGb3JpZ2luGAIgASgJEhMKC2F1dG9fc3VibWl0GAMgASgIEigKBmZpZWxkcxgEIAMoCzIYLmFzYi52MS5Ccm93c2VyRmlsbEZpZWxkMpsGCg1Ccm9rZXJTZXJ2aWNlEkwKDUNyZWF0ZVNlc3Npb24SHC5hc2IudjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaHS5hc2IudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEkkKDFJlcXVlc3RHcmFudBIbLmFzYi52MS5SZXF1ZXN0R3JhbnRSZXF1ZXN0GhwuYXNiLnYxLlJlcXVlc3RHcmFudFJlc3BvbnNlEj0KCEdldEdyYW50EhcuYXNiLnYxLkdldEdyYW50UmVxdWVzdBoYLmFzYi52MS5HZXRHcmFudFJlc3BvbnNlEkkKDEFwcHJvdmVHcmFudBIbLmFzYi52MS5BcHByb3ZlR3JhbnRSZXF1ZXN0GhwuYXNiLnYxLkFwcHJvdmVHcmFudFJlc3BvbnNlEkAKCURlbnlHcmFudBIYLmFzYi52MS5EZW55R3JhbnRSZXF1ZXN0GhkuYXNiLnYxLkRlbnlHcmFudFJlc3BvbnNlEkYKC1Jldm9rZUdyYW50EhouYXNiLnYxLlJldm9rZUdyYW50UmVxdWVzdBobLmFzYi52MS5SZXZva2VHcmFudFJlc3BvbnNlEkwKDVJldm9rZVNlc3Npb24SHC5hc2IudjEuUmV2b2tlU2Vzc2lvblJlcXVlc3QaHS5hc2IudjEuUmV2b2tlU2Vzc2lvblJlc3BvbnNlElsKEkV4ZWN1dGVHaXRIdWJQcm94eRIhLmFzYi52MS5FeGVjdXRlR2l0SHViUHJveHlSZXF1ZXN0GiIuYXNiLnYxLkV4ZWN1dGVHaXRIdWJQcm94eVJlc3BvbnNlEmEKFFJlZ2lzdGVyQnJvd3NlclJlbGF5EiMuYXNiLnYxLlJlZ2lzdGVyQnJvd3NlclJlbGF5UmVxdWVzdBokLmFzYi52MS5SZWdpc3RlckJyb3dzZXJSZWxheVJlc3BvbnNlEk8KDlVud3JhcEFydGlmYWN0Eh0uYXNiLnYxLlVud3JhcEFydGlmYWN0UmVxdWVzdBoeLmFzYi52MS5VbndyYXBBcnRpZmFjdFJlc3BvbnNlYgZwcm90bzM", [file_asb_v1_records, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Attestation is the workload's proof of identity.
@@ -216,6 +218,13 @@ export type RequestGrantRequest = Message<"asb.v1.RequestGrantRequest"> & {
    * @generated from field: string reason = 7;
    */
   reason: string;
+
+  /**
+   * The agent's own id of this request. Asked again under it, the answer is about the same grant.
+   *
+   * @generated from field: string request_id = 20;
+   */
+  requestId: string;
 };
 
 /**
@@ -253,6 +262,13 @@ export type RequestGrantResponse = Message<"asb.v1.RequestGrantResponse"> & {
    * @generated from field: google.protobuf.Timestamp expires_at = 5;
    */
   expiresAt?: Timestamp | undefined;
+
+  /**
+   * Why the grant ended; empty while it goes on.
+   *
+   * @generated from field: string end_reason = 20;
+   */
+  endReason: string;
 };
 
 /**
@@ -261,6 +277,81 @@ export type RequestGrantResponse = Message<"asb.v1.RequestGrantResponse"> & {
  */
 export const RequestGrantResponseSchema: GenMessage<RequestGrantResponse> = /*@__PURE__*/
   messageDesc(file_asb_v1_broker, 6);
+
+/**
+ * @generated from message asb.v1.GetGrantRequest
+ */
+export type GetGrantRequest = Message<"asb.v1.GetGrantRequest"> & {
+  /**
+   * @generated from field: string grant_id = 1;
+   */
+  grantId: string;
+
+  /**
+   * How long to wait for a grant that is pending: 0 to 30.
+   *
+   * @generated from field: int32 wait_seconds = 2;
+   */
+  waitSeconds: number;
+};
+
+/**
+ * Describes the message asb.v1.GetGrantRequest.
+ * Use `create(GetGrantRequestSchema)` to create a new message.
+ */
+export const GetGrantRequestSchema: GenMessage<GetGrantRequest> = /*@__PURE__*/
+  messageDesc(file_asb_v1_broker, 7);
+
+/**
+ * @generated from message asb.v1.GetGrantResponse
+ */
+export type GetGrantResponse = Message<"asb.v1.GetGrantResponse"> & {
+  /**
+   * @generated from field: string grant_id = 1;
+   */
+  grantId: string;
+
+  /**
+   * @generated from field: string state = 2;
+   */
+  state: string;
+
+  /**
+   * @generated from field: string approval_id = 3;
+   */
+  approvalId: string;
+
+  /**
+   * @generated from field: asb.v1.Delivery delivery = 4;
+   */
+  delivery?: Delivery | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp expires_at = 5;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * Why the grant ended; empty while it goes on.
+   *
+   * @generated from field: string end_reason = 20;
+   */
+  endReason: string;
+
+  /**
+   * All that is on record about it.
+   *
+   * @generated from field: asb.v1.Grant grant = 21;
+   */
+  grant?: Grant | undefined;
+};
+
+/**
+ * Describes the message asb.v1.GetGrantResponse.
+ * Use `create(GetGrantResponseSchema)` to create a new message.
+ */
+export const GetGrantResponseSchema: GenMessage<GetGrantResponse> = /*@__PURE__*/
+  messageDesc(file_asb_v1_broker, 8);
 
 /**
  * @generated from message asb.v1.ApproveGrantRequest
@@ -287,7 +378,7 @@ export type ApproveGrantRequest = Message<"asb.v1.ApproveGrantRequest"> & {
  * Use `create(ApproveGrantRequestSchema)` to create a new message.
  */
 export const ApproveGrantRequestSchema: GenMessage<ApproveGrantRequest> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 7);
+  messageDesc(file_asb_v1_broker, 9);
 
 /**
  * @generated from message asb.v1.ApproveGrantResponse
@@ -324,7 +415,7 @@ export type ApproveGrantResponse = Message<"asb.v1.ApproveGrantResponse"> & {
  * Use `create(ApproveGrantResponseSchema)` to create a new message.
  */
 export const ApproveGrantResponseSchema: GenMessage<ApproveGrantResponse> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 8);
+  messageDesc(file_asb_v1_broker, 10);
 
 /**
  * @generated from message asb.v1.DenyGrantRequest
@@ -351,7 +442,7 @@ export type DenyGrantRequest = Message<"asb.v1.DenyGrantRequest"> & {
  * Use `create(DenyGrantRequestSchema)` to create a new message.
  */
 export const DenyGrantRequestSchema: GenMessage<DenyGrantRequest> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 9);
+  messageDesc(file_asb_v1_broker, 11);
 
 /**
  * @generated from message asb.v1.DenyGrantResponse
@@ -368,7 +459,7 @@ export type DenyGrantResponse = Message<"asb.v1.DenyGrantResponse"> & {
  * Use `create(DenyGrantResponseSchema)` to create a new message.
  */
 export const DenyGrantResponseSchema: GenMessage<DenyGrantResponse> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 10);
+  messageDesc(file_asb_v1_broker, 12);
 
 /**
  * @generated from message asb.v1.RevokeGrantRequest
@@ -390,7 +481,7 @@ export type RevokeGrantRequest = Message<"asb.v1.RevokeGrantRequest"> & {
  * Use `create(RevokeGrantRequestSchema)` to create a new message.
  */
 export const RevokeGrantRequestSchema: GenMessage<RevokeGrantRequest> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 11);
+  messageDesc(file_asb_v1_broker, 13);
 
 /**
  * @generated from message asb.v1.RevokeGrantResponse
@@ -407,7 +498,7 @@ export type RevokeGrantResponse = Message<"asb.v1.RevokeGrantResponse"> & {
  * Use `create(RevokeGrantResponseSchema)` to create a new message.
  */
 export const RevokeGrantResponseSchema: GenMessage<RevokeGrantResponse> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 12);
+  messageDesc(file_asb_v1_broker, 14);
 
 /**
  * @generated from message asb.v1.RevokeSessionRequest
@@ -429,7 +520,7 @@ export type RevokeSessionRequest = Message<"asb.v1.RevokeSessionRequest"> & {
  * Use `create(RevokeSessionRequestSchema)` to create a new message.
  */
 export const RevokeSessionRequestSchema: GenMessage<RevokeSessionRequest> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 13);
+  messageDesc(file_asb_v1_broker, 15);
 
 /**
  * @generated from message asb.v1.RevokeSessionResponse
@@ -446,7 +537,7 @@ export type RevokeSessionResponse = Message<"asb.v1.RevokeSessionResponse"> & {
  * Use `create(RevokeSessionResponseSchema)` to create a new message.
  */
 export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 14);
+  messageDesc(file_asb_v1_broker, 16);
 
 /**
  * @generated from message asb.v1.ExecuteGitHubProxyRequest
@@ -473,7 +564,7 @@ export type ExecuteGitHubProxyRequest = Message<"asb.v1.ExecuteGitHubProxyReques
  * Use `create(ExecuteGitHubProxyRequestSchema)` to create a new message.
  */
 export const ExecuteGitHubProxyRequestSchema: GenMessage<ExecuteGitHubProxyRequest> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 15);
+  messageDesc(file_asb_v1_broker, 17);
 
 /**
  * @generated from message asb.v1.ExecuteGitHubProxyResponse
@@ -502,7 +593,7 @@ export type ExecuteGitHubProxyResponse = Message<"asb.v1.ExecuteGitHubProxyRespo
  * Use `create(ExecuteGitHubProxyResponseSchema)` to create a new message.
  */
 export const ExecuteGitHubProxyResponseSchema: GenMessage<ExecuteGitHubProxyResponse> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 16);
+  messageDesc(file_asb_v1_broker, 18);
 
 /**
  * @generated from message asb.v1.RegisterBrowserRelayRequest
@@ -544,7 +635,7 @@ export type RegisterBrowserRelayRequest = Message<"asb.v1.RegisterBrowserRelayRe
  * Use `create(RegisterBrowserRelayRequestSchema)` to create a new message.
  */
 export const RegisterBrowserRelayRequestSchema: GenMessage<RegisterBrowserRelayRequest> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 17);
+  messageDesc(file_asb_v1_broker, 19);
 
 /**
  * @generated from message asb.v1.RegisterBrowserRelayResponse
@@ -571,7 +662,7 @@ export type RegisterBrowserRelayResponse = Message<"asb.v1.RegisterBrowserRelayR
  * Use `create(RegisterBrowserRelayResponseSchema)` to create a new message.
  */
 export const RegisterBrowserRelayResponseSchema: GenMessage<RegisterBrowserRelayResponse> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 18);
+  messageDesc(file_asb_v1_broker, 20);
 
 /**
  * @generated from message asb.v1.UnwrapArtifactRequest
@@ -608,7 +699,7 @@ export type UnwrapArtifactRequest = Message<"asb.v1.UnwrapArtifactRequest"> & {
  * Use `create(UnwrapArtifactRequestSchema)` to create a new message.
  */
 export const UnwrapArtifactRequestSchema: GenMessage<UnwrapArtifactRequest> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 19);
+  messageDesc(file_asb_v1_broker, 21);
 
 /**
  * @generated from message asb.v1.UnwrapArtifactResponse
@@ -642,7 +733,7 @@ export type UnwrapArtifactResponse = Message<"asb.v1.UnwrapArtifactResponse"> & 
  * Use `create(UnwrapArtifactResponseSchema)` to create a new message.
  */
 export const UnwrapArtifactResponseSchema: GenMessage<UnwrapArtifactResponse> = /*@__PURE__*/
-  messageDesc(file_asb_v1_broker, 20);
+  messageDesc(file_asb_v1_broker, 22);
 
 /**
  * BrokerService decides whether an agent run may use a tool on a resource, and delivers the access.
@@ -670,6 +761,17 @@ export const BrokerService: GenService<{
     methodKind: "unary";
     input: typeof RequestGrantRequestSchema;
     output: typeof RequestGrantResponseSchema;
+  },
+  /**
+   * GetGrant tells how a grant stands, and can wait for one that people still decide about. The session that asked for it also gets what
+   * it delivers; an operator never does.
+   *
+   * @generated from rpc asb.v1.BrokerService.GetGrant
+   */
+  getGrant: {
+    methodKind: "unary";
+    input: typeof GetGrantRequestSchema;
+    output: typeof GetGrantResponseSchema;
   },
   /**
    * ApproveGrant records a human's yes. The answer carries no delivery: the agent collects it itself.

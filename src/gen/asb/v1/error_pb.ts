@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file asb/v1/error.proto.
  */
 export const file_asb_v1_error: GenFile = /*@__PURE__*/
-  fileDesc("ChJhc2IvdjEvZXJyb3IucHJvdG8SBmFzYi52MSJcCgtFcnJvckRldGFpbBIMCgRjb2RlGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkSDgoGcmVhc29uGAMgASgJEhsKE3JldHJ5X2FmdGVyX3NlY29uZHMYBCABKAViBnByb3RvMw");
+  fileDesc("ChJhc2IvdjEvZXJyb3IucHJvdG8SBmFzYi52MSJqCgtFcnJvckRldGFpbBIMCgRjb2RlGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkSDgoGcmVhc29uGAMgASgJEhsKE3JldHJ5X2FmdGVyX3NlY29uZHMYBCABKAUSDAoEcnVsZRgFIAEoCWIGcHJvdG8z");
 
 /**
  * ErrorDetail rides on every Connect and gRPC error and says what the JSON error body says.
@@ -43,6 +43,13 @@ export type ErrorDetail = Message<"asb.v1.ErrorDetail"> & {
    * @generated from field: int32 retry_after_seconds = 4;
    */
   retryAfterSeconds: number;
+
+  /**
+   * The configured rule that said no, such as policy:repo.read; empty where none did.
+   *
+   * @generated from field: string rule = 5;
+   */
+  rule: string;
 };
 
 /**

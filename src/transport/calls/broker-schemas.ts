@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { DELIVERY_MODES } from '../domain/grant.ts';
-import type { AgentId, ApprovalId, ArtifactId, GrantId, RunId, SessionId, TenantId } from '../domain/ids.ts';
-import { ATTESTATION_KINDS } from '../domain/workload.ts';
+import { DELIVERY_MODES } from '../../domain/grant.ts';
+import type { AgentId, ApprovalId, ArtifactId, GrantId, RunId, SessionId, TenantId } from '../../domain/ids.ts';
+import { ATTESTATION_KINDS } from '../../domain/workload.ts';
+import { grantRecord, grantState, instant } from './records.ts';
 import {
   idOf,
   name,
@@ -11,12 +12,14 @@ import {
   optionalToken,
   params,
   reference,
-  selectors,
+  requiredObject,
   text,
+  textsByName,
   token,
   toolNames,
   ttlSeconds,
-} from './wire-fields.ts';
+  waitSeconds,
+} from '../wire-fields.ts';
 
 // The requests of asb.v1 as JSON (design, section 3). Strict: a field that is not listed is a mistake of the caller.
 
@@ -25,10 +28,7 @@ export const createSessionRequest = z.strictObject({
   agent_id: idOf<AgentId>(),
   run_id: idOf<RunId>(),
   tool_context: toolNames,
-  attestation: z.strictObject(
-    { kind: oneOf(ATTESTATION_KINDS), token },
-    { error: ({ input }) => (input === undefined || input === null ? 'is required' : 'must be an object') },
-  ),
+  attestation: requiredObject({ kind: oneOf(ATTESTATION_KINDS), token }),
   delegation_assertion: optionalToken,
 });
 
@@ -40,8 +40,10 @@ export const requestGrantRequest = z.strictObject({
   delivery_mode: oneOf(DELIVERY_MODES),
   ttl_seconds: ttlSeconds,
   reason: text,
+  request_id: optionalName,
 });
 
+export const getGrantRequest = z.strictObject({ grant_id: idOf<GrantId>(), wait_seconds: waitSeconds });
 export const decideApprovalRequest = z.strictObject({ approval_id: idOf<ApprovalId>(), approver: text, comment: text });
 export const revokeGrantRequest = z.strictObject({ grant_id: idOf<GrantId>(), reason: text });
 export const revokeSessionRequest = z.strictObject({ session_id: idOf<SessionId>(), reason: text });
@@ -53,7 +55,7 @@ export const registerBrowserRelayRequest = z.strictObject({
   public_key: token,
   origin: reference,
   tab_id: name,
-  selectors,
+  selectors: textsByName,
 });
 
 export const unwrapArtifactRequest = z.strictObject({
@@ -67,39 +69,39 @@ export const unwrapArtifactRequest = z.strictObject({
 
 // The answers. They are made by us, so these schemas serve types and documentation, not checks at run time.
 
-const expiresAt = z.iso.datetime({ offset: false });
 const delivery = z.strictObject({
   kind: z.enum(['proxy_handle', 'wrapped_secret', 'minted_token']),
   handle: z.string().optional(),
   token: z.string().optional(),
   artifact_id: z.string().optional(),
 });
-const grantState = z.enum(['pending', 'approved', 'issued', 'delivered', 'used', 'denied', 'revoked', 'expired']);
 
 export const createSessionResponse = z.strictObject({
   session_id: z.string(),
   session_token: z.string(),
-  expires_at: expiresAt,
+  expires_at: instant,
 });
 export const requestGrantResponse = z.strictObject({
   grant_id: z.string(),
   state: grantState,
   approval_id: z.string().optional(),
   delivery: delivery.optional(),
-  expires_at: expiresAt,
+  expires_at: instant,
+  end_reason: z.string().optional(),
 });
+export const getGrantResponse = requestGrantResponse.extend({ grant: grantRecord });
 export const approveGrantResponse = z.strictObject({
   grant_id: z.string(),
   state: grantState,
   approval_id: z.string(),
-  expires_at: expiresAt,
+  expires_at: instant,
 });
-export const denyGrantResponse = z.strictObject({ state: z.literal('denied') });
+export const denyGrantResponse = z.strictObject({ state: grantState });
 export const revokeResponse = z.strictObject({ state: z.literal('revoked') });
 export const registerBrowserRelayResponse = z.strictObject({
   session_id: z.string(),
   key_id: z.string(),
-  expires_at: expiresAt,
+  expires_at: instant,
 });
 export const unwrapArtifactResponse = z.strictObject({
   artifact_id: z.string(),
