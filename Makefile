@@ -2,7 +2,7 @@
 RUN := npm run --silent
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help demo test ci proto proto-check proto-release fmt lint typecheck migrate run-api run-worker bench docs
+.PHONY: help demo test ci proto proto-check proto-release fmt lint typecheck migrate run-api run-worker bench docs config-check dev-token
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,5 +59,11 @@ run-worker: ## (not in this version) start the cleanup worker
 bench: $(INSTALLED) ## measure throughput and memory beside a floor server
 	@$(RUN) bench
 
-docs: $(INSTALLED) ## write docs/configuration.md from the schema
+config-check: $(INSTALLED) ## check the configuration file that FILE, or ASB_CONFIG_FILE, names
+	@$(RUN) config -- check $(FILE)
+
+dev-token: $(INSTALLED) ## print a token of a development operator: make dev-token ROLE=approver
+	@$(RUN) dev-token
+
+docs: $(INSTALLED) ## write docs/configuration.md and the JSON Schema of the configuration file
 	@$(RUN) docs

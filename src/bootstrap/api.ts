@@ -1,27 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import packageJson from '../../package.json' with { type: 'json' };
-import { makeAttestationVerifier } from '../authn/attestation.ts';
-import { makeK8sAttestation } from '../authn/k8s-attestation.ts';
-import { makeSessionTokens } from '../authn/session-tokens.ts';
-import { rememberVerified } from '../authn/verified-tokens.ts';
-import { makePolicyEngine } from '../authz/policy-engine.ts';
-import { makeToolRegistry } from '../authz/tool-registry.ts';
-import { makeSessionAuthorizer } from '../authz/workload-bindings.ts';
-import { makeBroker, type BrokerDeps } from '../broker/broker.ts';
+import { makeBroker } from '../broker/broker.ts';
 import { expireDue } from '../broker/expire-due.ts';
-import { makeGitHubConnector } from '../connectors/github/github-connector.ts';
-import { staticTokenSource } from '../connectors/github/token-source.ts';
-import { makeStaticResolver } from '../connectors/resolver.ts';
-import { makeIdSource } from '../crypto/random-ids.ts';
-import { makeProxyDelivery } from '../delivery/proxy-delivery.ts';
+import { sendNotifications } from '../broker/send-notifications.ts';
 import type { AuditLog } from '../domain/audit-log.ts';
 import type { Clock } from '../domain/clock.ts';
-import type { Connector } from '../domain/connector.ts';
-import type { TenantId } from '../domain/ids.ts';
 import type { MemoryGauge } from '../domain/memory-gauge.ts';
-import type { Repository } from '../domain/repository.ts';
-import { Secret } from '../domain/secret.ts';
 import { MemoryRepository } from '../store/memory/memory-repository.ts';
 import { MemoryRuntimeStore } from '../store/memory/memory-runtime-store.ts';
 import type { HttpDeps } from '../transport/deps.ts';
@@ -30,10 +15,11 @@ import { type Log, type LogDestination, makeLogger } from '../transport/logging.
 import { makeMetrics, type Metrics } from '../transport/metrics.ts';
 import { RateWindows } from '../transport/rate-limit.ts';
 import { startCleanupLoop } from '../worker/cleanup-loop.ts';
+import { type OutboxLoop, startOutboxLoop } from '../worker/outbox-loop.ts';
+import { type BrokerParts, makeBrokerParts } from './broker-parts.ts';
 import type { Configuration } from './configuration.ts';
-import { developmentTenant, revisionOf } from './development-tenant.ts';
-import type { Environment } from './environment.ts';
-import type { KeyFiles } from './key-files.ts';
+import { watchConfiguration } from './configuration-watch.ts';
+import { listen } from './listen.ts';
 import { systemClock } from './system-clock.ts';
 import { systemMemory } from './system-memory.ts';
 import type { ListenAddress } from './variables.ts';
@@ -45,10 +31,10 @@ export interface Api {
   /** Finishes the calls under way and stops. Resolves when nothing is left running. */
   stop(): Promise<void>;
   /**
-   * Opens the audit file again, which a rotation has renamed. When that fails, the one in use stays in use and an error is
-   * logged. Events go to one or the other, and none is lost.
+   * Opens the audit file again, which a rotation has renamed, and reads the configuration file again. What cannot be used is logged,
+   * and what is in use stays in use. Events go to one audit file or the other, and none is lost.
    */
-  reload(): void;
+  reload(): Promise<void>;
   log: Log;
 }
 
@@ -62,10 +48,11 @@ export interface Parts {
 
 /** How many of each kind one pass of the cleanup takes. */
 const CLEANUP_LIMIT = 1000;
+/** How many messages one pass of the outbox takes. */
+const OUTBOX_LIMIT = 100;
 const STANDARD_ERROR = 2;
-const SESSION_TTL_SECONDS = 900;
 
-/** Puts the parts together. */
+/** Puts the parts together. Throws ConfigurationError when a file that the configuration names cannot be used. */
 export async function makeApi(configuration: Configuration, parts: Partial<Parts> = {}): Promise<Api> {
   const { environment, keys } = configuration;
   const clock = parts.clock ?? systemClock;
@@ -77,9 +64,15 @@ export async function makeApi(configuration: Configuration, parts: Partial<Parts
   const runtime = new MemoryRuntimeStore();
   const newRequestId = () => `req_${randomUUID()}`;
 
-  const deps = brokerDeps(environment, keys, { clock, repository, runtime, memory: parts.memory ?? systemMemory });
+  let outbox: OutboxLoop | null = null;
+  const stores = { clock, repository, runtime, memory: parts.memory ?? systemMemory };
+  const made = makeBrokerParts(configuration, stores, {
+    onFetchFailure: (issuer, error) => log.warn({ issuer, error }, 'keys of an issuer could not be fetched'),
+    wakeOutbox: () => outbox?.wake(),
+  });
+  const file = watchConfiguration(configuration, made, { clock, log, metrics });
   const http: HttpDeps = {
-    broker: makeBroker(deps),
+    broker: makeBroker(made.broker),
     clock,
     metrics,
     log,
@@ -87,110 +80,85 @@ export async function makeApi(configuration: Configuration, parts: Partial<Parts
     rateWindows: new RateWindows(clock, environment.ASB_RATE_LIMIT_PER_MINUTE),
     trustedProxies: environment.ASB_TRUSTED_PROXIES,
     tls: keys.tls,
+    publicBaseUrl: environment.ASB_PUBLIC_BASE_URL ?? null,
     readiness: async () => ({
-      repository: await readinessOf(repository),
-      runtime: await readinessOf(runtime),
-      audit_log: await readinessOf(auditLog),
+      checks: {
+        repository: await readinessOf(repository),
+        runtime: await readinessOf(runtime),
+        audit_log: await readinessOf(auditLog),
+      },
+      details: file.details(),
     }),
-    publicKeys: () => deps.tokens.publicKeys(),
+    publicKeys: () => made.broker.tokens.publicKeys(),
     version: packageJson.version,
   };
   const servers: [Server, ListenAddress][] = [[await makeHttpServer(http), environment.ASB_ADDR]];
   if (environment.ASB_GRPC_ADDR !== undefined) servers.push([await makeGrpcServer(http), environment.ASB_GRPC_ADDR]);
-  warnOfDefaults(environment, keys, log);
+  warnOfDefaults(configuration, log);
 
-  const cleanup = expireDue({ ...deps, repository, retentionSeconds: environment.ASB_RETENTION_SECONDS });
   let stopCleanup = (): Promise<void> => Promise.resolve();
   return {
     log,
     async start() {
-      const addresses: string[] = [];
-      for (const [server, { host, port }] of servers) {
-        const address = await listen(server, host, port).catch(async (error: unknown) => {
-          // Half a broker must not go on serving.
-          await Promise.all(servers.map(([started]) => started.drain(0)));
-          throw error;
-        });
-        log.info({ address, version: packageJson.version }, 'listening');
-        addresses.push(address);
-      }
+      const addresses = await listenAll(servers, log);
+      file.start();
       stopCleanup = startCleanupLoop({
         clock,
-        expireDue: cleanup,
+        expireDue: expireDue({ ...made.broker, repository, retentionSeconds: environment.ASB_RETENTION_SECONDS }),
         newRequestId,
         intervalSeconds: environment.ASB_CLEANUP_INTERVAL_SECONDS,
         limit: CLEANUP_LIMIT,
         onPass: (report) => metrics.observeCleanup(report),
         onError: (error) => log.error({ error }, 'a cleanup pass failed; the next one tries again'),
       });
+      outbox = startOutbox(made, { clock, log, metrics, newRequestId });
       return addresses;
     },
     async stop() {
       const { ASB_SHUTDOWN_GRACE_SECONDS: grace, ASB_SHUTDOWN_NOTICE_SECONDS: notice } = environment;
       await Promise.all(servers.map(([server]) => server.drain(grace, notice)));
-      await stopCleanup();
+      await Promise.all([file.stop(), outbox?.stop(), stopCleanup()]);
       auditLog.close();
     },
-    reload() {
+    async reload() {
       try {
         auditLog.reopen();
-        log.info({}, 'reloaded');
       } catch (error) {
         log.error({ error }, 'the audit file could not be opened again; the one in use stays in use');
       }
+      await file.reload();
+      log.info({}, 'reloaded');
     },
   };
 }
 
-function brokerDeps(
-  environment: Environment,
-  keys: KeyFiles,
-  { clock, repository, runtime, memory }: Pick<BrokerDeps, 'clock' | 'runtime' | 'memory'> & { repository: Repository },
-): BrokerDeps {
-  // readEnvironment has made sure that it is set.
-  const issuer = environment.ASB_K8S_ISSUER ?? '';
-  const data = developmentTenant(environment.ASB_DEV_TENANT_ID as TenantId, issuer);
-  const tools = makeToolRegistry(data.tools);
-  const grants = makePolicyEngine({ tools, policies: data.policies, revision: revisionOf(data) });
-  const ids = makeIdSource({ clock });
-  const tokens = makeSessionTokens({ keys: keys.sessionKeys, issuer: environment.ASB_SESSION_TOKEN_ISSUER, clock });
-  return {
+async function listenAll(servers: readonly [Server, ListenAddress][], log: Log): Promise<string[]> {
+  const addresses: string[] = [];
+  for (const [server, where] of servers) {
+    const address = await listen(server, where).catch(async (error: unknown) => {
+      // Half a broker must not go on serving.
+      await Promise.all(servers.map(([started]) => started.drain(0)));
+      throw error;
+    });
+    log.info({ address, version: packageJson.version }, 'listening');
+    addresses.push(address);
+  }
+  return addresses;
+}
+
+function startOutbox(
+  { outbox }: BrokerParts,
+  deps: { clock: Clock; log: Log; metrics: Metrics; newRequestId: () => string },
+): OutboxLoop {
+  const { clock, log, metrics, newRequestId } = deps;
+  return startOutboxLoop({
     clock,
-    ids,
-    repository,
-    runtime,
-    revision: () => grants.revision,
-    attestation: makeAttestationVerifier({
-      k8s_sa_jwt: makeK8sAttestation({ issuer, audience: environment.ASB_K8S_AUDIENCE, keys: keys.k8sKeys, clock }),
-    }),
-    tokens: rememberVerified(tokens, clock),
-    sessions: makeSessionAuthorizer({ bindings: data.bindings, tools }),
-    sessionTtlSeconds: SESSION_TTL_SECONDS,
-    grants,
-    connectors: makeStaticResolver(connectors(environment, clock)),
-    deliveries: [makeProxyDelivery(ids)],
-    maxOpenGrantsPerSession: environment.ASB_MAX_OPEN_GRANTS,
-    memory,
-    maxBufferedBytes: environment.ASB_PROXY_MAX_BUFFERED_BYTES,
-    budget: {
-      maxConcurrent: environment.ASB_PROXY_MAX_CONCURRENT,
-      maxRequests: environment.ASB_PROXY_MAX_REQUESTS,
-      maxBytes: environment.ASB_PROXY_MAX_BYTES,
-      timeoutSeconds: environment.ASB_PROXY_TIMEOUT_SECONDS,
-    },
-  };
-}
-
-function connectors(environment: Environment, clock: Clock): readonly Connector[] {
-  if (environment.ASB_GITHUB_TOKEN === undefined) return [];
-  return [
-    makeGitHubConnector({
-      baseUrl: environment.ASB_GITHUB_API_BASE_URL,
-      tokens: staticTokenSource(new Secret(environment.ASB_GITHUB_TOKEN)),
-      allowedOperations: environment.ASB_GITHUB_ALLOWED_OPERATIONS,
-      clock,
-    }),
-  ];
+    send: sendNotifications(outbox),
+    newRequestId,
+    limit: OUTBOX_LIMIT,
+    onPass: (report) => metrics.observeNotifications(report),
+    onError: (error) => log.error({ error }, 'a pass of the outbox failed; the next one tries again'),
+  });
 }
 
 /** Counts what has been written. */
@@ -211,7 +179,7 @@ async function readinessOf(dependency: { ping(): Promise<void> | void }): Promis
   }
 }
 
-function warnOfDefaults(environment: Environment, keys: KeyFiles, log: Log): void {
+function warnOfDefaults({ environment, keys, settings }: Configuration, log: Log): void {
   if (keys.sessionKeysAreEphemeral) {
     log.warn(
       {},
@@ -221,19 +189,11 @@ function warnOfDefaults(environment: Environment, keys: KeyFiles, log: Log): voi
   if (environment.ASB_GITHUB_TOKEN === undefined) {
     log.warn({}, 'no ASB_GITHUB_TOKEN: nothing can be delivered for GitHub');
   }
-}
-
-/** Listens on every interface when no host is given: IPv6 and IPv4 together, or IPv4 alone where the machine has no IPv6. */
-async function listen(server: Server, host: string, port: number): Promise<string> {
-  if (host !== '') return addressOf(await server.listen({ host, port }));
-  try {
-    return addressOf(await server.listen({ host: '::', port }));
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'EAFNOSUPPORT' || error.code === 'EADDRNOTAVAIL')) {
-      return addressOf(await server.listen({ host: '0.0.0.0', port }));
-    }
-    throw error;
+  if (environment.ASB_PUBLIC_BASE_URL !== undefined) return;
+  if (settings.policies.some(({ requiresProof }) => requiresProof)) {
+    log.warn({}, 'no ASB_PUBLIC_BASE_URL: a proof of possession may name whatever host its request names');
+  }
+  if (settings.receivers.some(({ links }) => links)) {
+    log.warn({}, 'no ASB_PUBLIC_BASE_URL: notifications carry no links');
   }
 }
-
-const addressOf = (url: string): string => new URL(url).host;

@@ -1,42 +1,62 @@
 import type { JsonLinesAuditLog } from '../audit/json-lines-audit-log.ts';
 import { auditToStdout, openAuditFile } from '../audit/open-audit-log.ts';
+import { type ConfigFileResult, readConfigFile, type SeenFiles } from './config-file/read-config-file.ts';
+import { ConfigurationError } from './configuration-error.ts';
+import { attestationOf, environmentSettings } from './environment-settings.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { type KeyFiles, readKeyFiles } from './key-files.ts';
+import type { Settings } from './settings.ts';
 
 /** What the process runs on: its environment, and what the files named there hold. */
 export interface Configuration {
   environment: Environment;
   keys: KeyFiles;
+  settings: Settings;
+  /** The configuration file, and what its settings were read from; null when the environment alone set them. */
+  file: { path: string; seen: SeenFiles } | null;
+  warnings: readonly string[];
   auditLog: JsonLinesAuditLog;
 }
 
-/** Everything that is wrong with a configuration, each with what to change. */
-export class ConfigurationError extends Error {
-  readonly problems: readonly string[];
-
-  constructor(problems: readonly string[]) {
-    super(
-      `the configuration has ${problems.length === 1 ? 'a mistake' : `${problems.length} mistakes`}:\n${problems.map((line) => `  - ${line}`).join('\n')}`,
-    );
-    this.name = 'ConfigurationError';
-    this.problems = problems;
-  }
-}
-
 /**
- * Reads the environment and the key files, and opens the audit log. Rejects with ConfigurationError with every problem at
- * once; no message holds a value that may be secret.
+ * Reads the environment, the key files and the configuration file, and opens the audit log. Rejects with ConfigurationError with
+ * every problem at once; no message holds a value that may be secret.
  */
 export async function readConfiguration(variables: Readonly<Record<string, string | undefined>>): Promise<Configuration> {
   const { environment, files, problems: mistakes } = readEnvironment(variables);
   const problems = [...mistakes];
   const keys = await readKeyFiles(files, problems);
   const auditLog = openAudit(files.ASB_AUDIT_FILE, problems);
-  if (environment === null || auditLog === null || problems.length > 0) {
+  // Without its environment a file's bindings cannot be checked.
+  const read = environment === null ? null : await readSettings(environment);
+  if (read?.outcome === 'invalid') problems.push(...read.problems);
+  if (environment === null || auditLog === null || read?.outcome !== 'valid' || problems.length > 0) {
     auditLog?.close();
     throw new ConfigurationError(problems);
   }
-  return { environment, keys, auditLog };
+  const { settings, warnings, seen } = read;
+  const { ASB_CONFIG_FILE: path } = environment;
+  return { environment, keys, settings, file: path === undefined ? null : { path, seen }, warnings, auditLog };
+}
+
+/** The settings of the configuration file, with the issuers of workloads that the environment names; or those of the environment alone. */
+export async function readSettings(environment: Environment): Promise<ConfigFileResult> {
+  const { ASB_CONFIG_FILE: path } = environment;
+  if (path === undefined) {
+    return { outcome: 'valid', settings: environmentSettings(environment), warnings: [], seen: new Map() };
+  }
+  const { k8sIssuers, oidcIssuers } = attestationOf(environment);
+  const result = await readConfigFile(path, { k8sIssuers, oidcIssuers });
+  if (result.outcome === 'invalid') return result;
+  const { settings } = result;
+  return {
+    ...result,
+    settings: {
+      ...settings,
+      k8sIssuers: [...k8sIssuers, ...settings.k8sIssuers],
+      oidcIssuers: [...oidcIssuers, ...settings.oidcIssuers],
+    },
+  };
 }
 
 function openAudit(path: string | undefined, problems: string[]): JsonLinesAuditLog | null {

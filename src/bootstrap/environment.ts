@@ -4,6 +4,9 @@ import { NOT_YET_SUPPORTED, VARIABLES } from './variables.ts';
 const SCHEMA = z.object(VARIABLES);
 const FILES = SCHEMA.pick({
   ASB_K8S_PUBLIC_KEY_FILE: true,
+  ASB_OIDC_PUBLIC_KEY_FILE: true,
+  ASB_OPERATOR_PUBLIC_KEY_FILE: true,
+  ASB_DELEGATION_PUBLIC_KEY_FILE: true,
   ASB_SESSION_SIGNING_PRIVATE_KEY_FILE: true,
   ASB_TLS_CERT_FILE: true,
   ASB_TLS_KEY_FILE: true,
@@ -16,6 +19,9 @@ export type Environment = z.output<typeof SCHEMA>;
 /** The files it names. */
 export type FilePaths = z.output<typeof FILES>;
 
+type Name = keyof Environment;
+type SetVariables = Readonly<Partial<Record<Name, string>>>;
+
 export interface ReadEnvironment {
   /** Null when it has mistakes. */
   environment: Environment | null;
@@ -25,35 +31,62 @@ export interface ReadEnvironment {
   problems: readonly string[];
 }
 
-const PAIRS = [
-  ['ASB_K8S_ISSUER', 'ASB_K8S_PUBLIC_KEY_FILE'],
-  ['ASB_TLS_CERT_FILE', 'ASB_TLS_KEY_FILE'],
-] as const;
-
 /** Reads the environment, and opens no file. */
 export function readEnvironment(variables: Readonly<Record<string, string | undefined>>): ReadEnvironment {
-  const set = Object.fromEntries(
+  const set: SetVariables = Object.fromEntries(
     Object.entries(variables).filter(([, value]) => value !== undefined && value.trim() !== ''),
   );
-  const problems: string[] = [];
-  for (const name of Object.keys(set)) {
-    if (NOT_YET_SUPPORTED.some((pattern) => pattern.test(name))) {
-      problems.push(`${name}: is not supported by this version; unset it`);
-    }
-  }
-  for (const [one, other] of PAIRS) {
-    if ((set[one] === undefined) !== (set[other] === undefined)) {
-      problems.push(set[one] === undefined ? `${one}: must be set, as ${other} is` : `${other}: must be set, as ${one} is`);
-    }
-  }
-  if (set.ASB_K8S_ISSUER === undefined && set.ASB_K8S_PUBLIC_KEY_FILE === undefined) {
-    problems.push('ASB_K8S_ISSUER and ASB_K8S_PUBLIC_KEY_FILE: must be set; without them no workload can be attested');
-  }
+  const problems = [...unsupported(set), ...halves(set), ...contradictions(set)];
   const parsed = SCHEMA.safeParse(set);
   if (!parsed.success) {
     problems.push(...parsed.error.issues.map((issue) => `${issue.path[0]?.toString() ?? ''}: ${issue.message}`));
   }
   return { environment: problems.length === 0 && parsed.success ? parsed.data : null, files: FILES.parse(set), problems };
+}
+
+const unsupported = (set: SetVariables): string[] =>
+  Object.keys(set)
+    .filter((name) => NOT_YET_SUPPORTED.some((pattern) => pattern.test(name)))
+    .map((name) => `${name}: is not supported by this version; unset it`);
+
+/** Variables that mean something only together. */
+function halves(set: SetVariables): string[] {
+  return [
+    ...pair(set, 'ASB_TLS_CERT_FILE', 'ASB_TLS_KEY_FILE'),
+    ...issuer(set, 'ASB_K8S_ISSUER', 'ASB_K8S_PUBLIC_KEY_FILE', 'ASB_K8S_JWKS_URL'),
+    ...issuer(set, 'ASB_OIDC_ISSUER', 'ASB_OIDC_PUBLIC_KEY_FILE', 'ASB_OIDC_JWKS_URL'),
+    ...pair(set, 'ASB_OIDC_ISSUER', 'ASB_OIDC_ALLOWED_SUBJECT_PREFIXES'),
+    ...issuer(set, 'ASB_OPERATOR_ISSUER', 'ASB_OPERATOR_PUBLIC_KEY_FILE', 'ASB_OPERATOR_JWKS_URL'),
+    ...pair(set, 'ASB_OPERATOR_ISSUER', 'ASB_OPERATOR_AUDIENCE'),
+    ...issuer(set, 'ASB_DELEGATION_ISSUER', 'ASB_DELEGATION_PUBLIC_KEY_FILE', 'ASB_DELEGATION_JWKS_URL'),
+  ];
+}
+
+function pair(set: SetVariables, one: Name, other: Name): string[] {
+  if ((set[one] === undefined) === (set[other] === undefined)) return [];
+  return [set[one] === undefined ? `${one}: must be set, as ${other} is` : `${other}: must be set, as ${one} is`];
+}
+
+function issuer(set: SetVariables, name: Name, keyFile: Name, jwksUrl: Name): string[] {
+  const keys = [keyFile, jwksUrl].filter((key) => set[key] !== undefined);
+  if (keys.length === 2) return [`${keyFile} and ${jwksUrl}: set one of them`];
+  if (set[name] === undefined) return keys.map((key) => `${name}: must be set, as ${key} is`);
+  return keys.length === 0 ? [`${keyFile}: must be set, or ${jwksUrl}, as ${name} is`] : [];
+}
+
+function contradictions(set: SetVariables): string[] {
+  if (set.ASB_CONFIG_FILE !== undefined) {
+    return (['ASB_DEV_TENANT_ID', 'ASB_OPERATOR_ISSUER', 'ASB_DELEGATION_ISSUER'] as const)
+      .filter((name) => set[name] !== undefined)
+      .map((name) => `${name}: is for the development tenant; with ASB_CONFIG_FILE, write it into that file`);
+  }
+  const attests = (['K8S', 'OIDC'] as const).some((kind) =>
+    (['ISSUER', 'PUBLIC_KEY_FILE', 'JWKS_URL'] as const).some((part) => set[`ASB_${kind}_${part}`] !== undefined),
+  );
+  if (attests) return [];
+  return [
+    'ASB_K8S_ISSUER and ASB_K8S_PUBLIC_KEY_FILE: must be set, or those of ASB_OIDC_, or ASB_CONFIG_FILE; without them no workload can be attested',
+  ];
 }
 
 /** Variables that look like ours and are not: most likely a slip of the pen. Those Kubernetes makes for a service named asb are left out. */

@@ -1,18 +1,24 @@
-import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
-import { parsePublicKeys, type VerificationKey } from '../authn/pem-keys.ts';
+import { parsePublicKeys } from '../authn/pem-keys.ts';
 import { ephemeralKeyRing, keyRingFromPem } from '../crypto/key-ring.ts';
 import type { KeyRing } from '../domain/key-ring.ts';
 import type { FilePaths } from './environment.ts';
+import { readText } from './read-text.ts';
 
-/** Every key the environment names, read and checked. */
+/** The keys of the process itself, read and checked. */
 export interface KeyFiles {
-  k8sKeys: readonly VerificationKey[];
   sessionKeys: KeyRing;
   /** Whether the session keys were made up for this process. */
   sessionKeysAreEphemeral: boolean;
   tls: { cert: string; key: string } | null;
 }
+
+const ISSUER_KEY_FILES = [
+  'ASB_K8S_PUBLIC_KEY_FILE',
+  'ASB_OIDC_PUBLIC_KEY_FILE',
+  'ASB_OPERATOR_PUBLIC_KEY_FILE',
+  'ASB_DELEGATION_PUBLIC_KEY_FILE',
+] as const satisfies readonly (keyof FilePaths)[];
 
 /** Reads the key files. Adds to `problems` each that is missing or wrong; what it answers then is of no use. */
 export async function readKeyFiles(files: FilePaths, problems: string[]): Promise<KeyFiles> {
@@ -24,7 +30,8 @@ export async function readKeyFiles(files: FilePaths, problems: string[]): Promis
       return null;
     }
   };
-  const k8sKeys = await read('ASB_K8S_PUBLIC_KEY_FILE', files.ASB_K8S_PUBLIC_KEY_FILE, parsePublicKeys);
+  // Only looked at here: who uses such a key opens it, again with each reload.
+  for (const variable of ISSUER_KEY_FILES) await read(variable, files[variable], parsePublicKeys);
   const signing = files.ASB_SESSION_SIGNING_PRIVATE_KEY_FILE;
   const ring = await read('ASB_SESSION_SIGNING_PRIVATE_KEY_FILE', signing, keyRingFromPem);
   const cert = await read('ASB_TLS_CERT_FILE', files.ASB_TLS_CERT_FILE, (pem) => pem);
@@ -34,20 +41,10 @@ export async function readKeyFiles(files: FilePaths, problems: string[]): Promis
     problems.push('ASB_TLS_CERT_FILE and ASB_TLS_KEY_FILE: must be a PEM certificate and its own private key');
   }
   return {
-    k8sKeys: k8sKeys ?? [],
     sessionKeys: ring ?? (await ephemeralKeyRing()),
     sessionKeysAreEphemeral: ring === null,
     tls,
   };
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
-    throw new Error(`the file cannot be read (${code})`, { cause });
-  }
 }
 
 function isUsable(tls: { cert: string; key: string }): boolean {

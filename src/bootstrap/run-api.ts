@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { makeApi, type Api } from './api.ts';
-import { ConfigurationError, readConfiguration } from './configuration.ts';
+import { ConfigurationError } from './configuration-error.ts';
+import { readConfiguration } from './configuration.ts';
 import { unknownVariables } from './environment.ts';
 
 /**
@@ -11,7 +12,7 @@ export async function runApi(variables: Readonly<Record<string, string | undefin
   let api: Api;
   try {
     api = await makeApi(await readConfiguration(variables));
-    process.on('SIGHUP', () => api.reload());
+    process.on('SIGHUP', () => void api.reload());
     const unknown = unknownVariables(variables);
     if (unknown.length > 0) api.log.warn({ problems: unknown }, 'variables that begin with ASB_ and mean nothing here');
     await api.start();

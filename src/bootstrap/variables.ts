@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { GITHUB_OPERATIONS } from '../connectors/github/operations.ts';
 import { isSendableToken } from '../connectors/github/token-source.ts';
+import { secureUrl } from './secure-url.ts';
 
 /** Where to listen; an empty host means every interface. */
 export interface ListenAddress {
@@ -35,30 +36,6 @@ const list = z.string().transform((text) =>
     .filter((part) => part !== ''),
 );
 
-const apiUrl = z.string().transform((text, context): URL => {
-  const url = URL.canParse(text) ? new URL(text) : null;
-  if (
-    url === null ||
-    !['https:', 'http:'].includes(url.protocol) ||
-    url.username !== '' ||
-    url.password !== '' ||
-    url.search !== '' ||
-    url.hash !== ''
-  ) {
-    context.addIssue({ code: 'custom', message: 'must be an http(s) URL without credentials, query or fragment' });
-    return z.NEVER;
-  }
-  const loopback =
-    url.hostname === 'localhost' ||
-    url.hostname === '[::1]' ||
-    (isIP(url.hostname) === 4 && url.hostname.startsWith('127.'));
-  if (url.protocol === 'http:' && !loopback) {
-    context.addIssue({ code: 'custom', message: 'must be https: a credential travels to it (http is for loopback only)' });
-    return z.NEVER;
-  }
-  return url;
-});
-
 const cidrs = list.refine(
   (parts) =>
     parts.every((part) => {
@@ -78,6 +55,12 @@ const operations = list.refine(
   `must be some of ${OPERATION_NAMES.join(', ')}`,
 );
 
+const keyFileOf = (issuer: string) =>
+  file.optional().meta({ description: `PEM public keys or certificates of ${issuer}, one or several; or its JWKS URL.` });
+const jwksUrlOf = (issuer: string) =>
+  secureUrl.optional().meta({ description: `Where ${issuer} publishes its keys (RFC 7517), fetched again as they rotate.` });
+const subjectPrefixes = list.refine((prefixes) => prefixes.length > 0, 'must name at least one prefix');
+
 /** Every variable ASB reads, with what it means. An empty value counts as not set. */
 export const VARIABLES = {
   ASB_ADDR: address
@@ -90,20 +73,55 @@ export const VARIABLES = {
     .optional()
     .meta({ description: 'PEM certificate chain of the listeners; goes with ASB_TLS_KEY_FILE.' }),
   ASB_TLS_KEY_FILE: file.optional().meta({ description: 'PEM private key of the listeners; goes with ASB_TLS_CERT_FILE.' }),
+  ASB_PUBLIC_BASE_URL: secureUrl.optional().meta({
+    description:
+      'The URL under which callers reach this broker: what DPoP proofs name, and where links of notifications lead. Without it, what the request says.',
+  }),
+  ASB_CONFIG_FILE: file.optional().meta({
+    description:
+      'YAML file with tenants, bindings, operators, tools and policies (docs/authorization.md); read again on SIGHUP and when it changes. Without it, the environment sets up one development tenant.',
+  }),
   ASB_DEV_TENANT_ID: name
     .default('t_dev')
     .meta({ default: 't_dev', description: 'The tenant that the environment alone sets up.' }),
   ASB_K8S_ISSUER: z
     .string()
     .optional()
-    .meta({ description: 'Issuer (`iss`) of Kubernetes service-account tokens; goes with ASB_K8S_PUBLIC_KEY_FILE.' }),
-  ASB_K8S_PUBLIC_KEY_FILE: file
-    .optional()
-    .meta({ description: 'PEM public keys or certificates of that issuer, one or several.' }),
+    .meta({ description: 'Issuer (`iss`) of Kubernetes service-account tokens; goes with a key file or a JWKS URL.' }),
+  ASB_K8S_PUBLIC_KEY_FILE: keyFileOf('that issuer'),
+  ASB_K8S_JWKS_URL: jwksUrlOf('that issuer'),
   ASB_K8S_AUDIENCE: z
     .string()
     .default('asb-control-plane')
     .meta({ default: 'asb-control-plane', description: 'Audience (`aud`) such tokens must carry.' }),
+  ASB_OIDC_ISSUER: z.string().optional().meta({
+    description: 'Issuer of OIDC tokens of workloads, such as GitHub Actions; goes with a key file or a JWKS URL.',
+  }),
+  ASB_OIDC_PUBLIC_KEY_FILE: keyFileOf('that issuer'),
+  ASB_OIDC_JWKS_URL: jwksUrlOf('that issuer'),
+  ASB_OIDC_AUDIENCE: z
+    .string()
+    .default('asb-control-plane')
+    .meta({ default: 'asb-control-plane', description: 'Audience such tokens must carry.' }),
+  ASB_OIDC_ALLOWED_SUBJECT_PREFIXES: subjectPrefixes.optional().meta({
+    description: 'What the subject of such tokens must begin with, separated by commas, as in `repo:acme/`.',
+  }),
+  ASB_OPERATOR_ISSUER: z.string().optional().meta({
+    description:
+      "Issuer of the tokens of the development tenant's operators; goes with a key file or a JWKS URL, and with the audience. Their claim `roles` lists viewer, auditor, operator or approver.",
+  }),
+  ASB_OPERATOR_PUBLIC_KEY_FILE: keyFileOf('that issuer'),
+  ASB_OPERATOR_JWKS_URL: jwksUrlOf('that issuer'),
+  ASB_OPERATOR_AUDIENCE: z.string().optional().meta({ description: 'Audience such tokens must carry.' }),
+  ASB_DELEGATION_ISSUER: z.string().optional().meta({
+    description: 'Issuer of delegation assertions for the development tenant (EdDSA); goes with a key file or a JWKS URL.',
+  }),
+  ASB_DELEGATION_PUBLIC_KEY_FILE: keyFileOf('that issuer'),
+  ASB_DELEGATION_JWKS_URL: jwksUrlOf('that issuer'),
+  ASB_DELEGATION_AUDIENCE: z
+    .string()
+    .optional()
+    .meta({ description: 'Audience such assertions must carry; without it, none is asked for.' }),
   ASB_SESSION_SIGNING_PRIVATE_KEY_FILE: file.optional().meta({
     description:
       'PEM (PKCS#8) Ed25519 key that signs session tokens. Without it an ephemeral key is made, and sessions end with the process.',
@@ -117,7 +135,7 @@ export const VARIABLES = {
     .refine(isSendableToken, 'must be printable ASCII without spaces or line breaks')
     .optional()
     .meta({ description: 'Token that ASB itself uses at GitHub. Without it nothing is delivered for GitHub.' }),
-  ASB_GITHUB_API_BASE_URL: apiUrl.default(new URL('https://api.github.com')).meta({
+  ASB_GITHUB_API_BASE_URL: secureUrl.default(new URL('https://api.github.com')).meta({
     default: 'https://api.github.com',
     description: 'GitHub REST API; for GitHub Enterprise Server https://HOST/api/v3.',
   }),
@@ -181,11 +199,8 @@ export const VARIABLES = {
 
 /** Variables with a meaning that this version does not build yet. Setting one stops the start: it must not be ignored in silence. */
 export const NOT_YET_SUPPORTED: readonly RegExp[] = [
-  /^ASB_(K8S|OIDC|OPERATOR|DELEGATION)_JWKS_URL$/,
-  /^ASB_(OIDC|OPERATOR|DELEGATION)_/,
   /^ASB_POSTGRES_DSN$/,
   /^ASB_REDIS_(ADDR|PASSWORD)$/,
   /^ASB_GITHUB_APP_/,
   /^ASB_(VAULT|BROWSER)_/,
-  /^ASB_CONFIG_FILE$/,
 ];

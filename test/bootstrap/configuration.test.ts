@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { configurationTable } from '../../src/bootstrap/configuration-table.ts';
-import { type Configuration, ConfigurationError, readConfiguration } from '../../src/bootstrap/configuration.ts';
+import { ConfigurationError } from '../../src/bootstrap/configuration-error.ts';
+import { type Configuration, readConfiguration } from '../../src/bootstrap/configuration.ts';
 import { type Environment, readEnvironment, unknownVariables } from '../../src/bootstrap/environment.ts';
 import { rsaKey } from '../support/attestations.ts';
 
@@ -45,7 +46,38 @@ test.each([
 describe('a mistake stops the start and says what to change', () => {
   test.each<[name: string, variables: Record<string, string>, problem: RegExp]>([
     ['no attestation at all', {}, /^ASB_K8S_ISSUER and ASB_K8S_PUBLIC_KEY_FILE: must be set/],
-    ['half of a pair', { ASB_K8S_ISSUER: 'x' }, /^ASB_K8S_PUBLIC_KEY_FILE: must be set, as ASB_K8S_ISSUER is/],
+    ['half of a pair', { ASB_K8S_ISSUER: 'x' }, /^ASB_K8S_PUBLIC_KEY_FILE: must be set, or ASB_K8S_JWKS_URL, as/],
+    ['keys of nobody', { ...LEAST, ASB_OIDC_JWKS_URL: 'https://x.example/jwks' }, /^ASB_OIDC_ISSUER: must be set/m],
+    [
+      'keys from two places',
+      { ...LEAST, ASB_K8S_JWKS_URL: 'https://x.example/jwks' },
+      /^ASB_K8S_PUBLIC_KEY_FILE and ASB_K8S_JWKS_URL: set one of them$/,
+    ],
+    [
+      'keys fetched in clear',
+      { ASB_K8S_ISSUER: 'x', ASB_K8S_JWKS_URL: 'http://issuer.example/jwks' },
+      /^ASB_K8S_JWKS_URL: must be https/,
+    ],
+    [
+      'an issuer whose every subject would do',
+      { ASB_OIDC_ISSUER: 'x', ASB_OIDC_PUBLIC_KEY_FILE: '/k' },
+      /^ASB_OIDC_ALLOWED_SUBJECT_PREFIXES: must be set/,
+    ],
+    [
+      'no prefix among prefixes',
+      { ASB_OIDC_ISSUER: 'x', ASB_OIDC_PUBLIC_KEY_FILE: '/k', ASB_OIDC_ALLOWED_SUBJECT_PREFIXES: ' , ' },
+      /^ASB_OIDC_ALLOWED_SUBJECT_PREFIXES: must name at least one prefix/,
+    ],
+    [
+      'operators whose tokens are for anybody',
+      { ...LEAST, ASB_OPERATOR_ISSUER: 'x', ASB_OPERATOR_PUBLIC_KEY_FILE: '/k' },
+      /^ASB_OPERATOR_AUDIENCE: must be set/,
+    ],
+    [
+      'operators of a tenant that the file replaces',
+      { ASB_CONFIG_FILE: '/c', ASB_OPERATOR_ISSUER: 'x', ASB_OPERATOR_PUBLIC_KEY_FILE: '/k', ASB_OPERATOR_AUDIENCE: 'asb' },
+      /^ASB_OPERATOR_ISSUER: is for the development tenant; with ASB_CONFIG_FILE/,
+    ],
     ['an empty value counts as not set', { ...LEAST, ASB_K8S_ISSUER: ' ' }, /^ASB_K8S_ISSUER: must be set/],
     ['half of TLS', { ...LEAST, ASB_TLS_KEY_FILE: 'k' }, /^ASB_TLS_CERT_FILE: must be set/],
     ['a port that is none', { ...LEAST, ASB_ADDR: ':70000' }, /^ASB_ADDR: write HOST:PORT/],
@@ -63,9 +95,9 @@ describe('a mistake stops the start and says what to change', () => {
     ['a level that is none', { ...LEAST, ASB_LOG_LEVEL: 'loud' }, /^ASB_LOG_LEVEL/],
     ['a store that is not built yet', { ...LEAST, ASB_POSTGRES_DSN: 'postgres://' }, /^ASB_POSTGRES_DSN: is not supported/],
     [
-      'a delegation nobody would check',
+      'a delegation nobody could check',
       { ...LEAST, ASB_DELEGATION_ISSUER: 'x' },
-      /^ASB_DELEGATION_ISSUER: is not supported/,
+      /^ASB_DELEGATION_PUBLIC_KEY_FILE: must be set, or ASB_DELEGATION_JWKS_URL/,
     ],
   ])('%s', (_name, variables, problem) => {
     expect(problemsOf(variables).join('\n')).toMatch(problem);
@@ -114,7 +146,7 @@ describe('the files that the environment names', () => {
     const { environment, keys, auditLog } = await readConfiguration({ ...least(), ASB_AUDIT_FILE: auditFile });
     auditLog.close();
     expect(environment.ASB_AUDIT_FILE).toBe(auditFile);
-    expect(keys.k8sKeys).toHaveLength(1);
+    expect(keys).toMatchObject({ sessionKeysAreEphemeral: true, tls: null });
     expect(statSync(auditFile).size).toBe(0);
   });
 

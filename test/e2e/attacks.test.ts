@@ -263,13 +263,26 @@ const TOKENS: readonly Attack[] = [
   },
   {
     name: 'approve: an unknown approval',
-    attempt: async () => ({ method: 'approveGrant', request: { approval_id: 'ap_1', approver: 'me' } }),
+    attempt: async () => ({
+      method: 'approveGrant',
+      request: { approval_id: 'ap_1' },
+      options: { bearer: await asb.operatorToken() },
+    }),
     code: 'not_found',
   },
   {
     name: 'deny: an unknown approval',
-    attempt: async () => ({ method: 'denyGrant', request: { approval_id: 'ap_1', approver: 'me' } }),
+    attempt: async () => ({
+      method: 'denyGrant',
+      request: { approval_id: 'ap_1' },
+      options: { bearer: await asb.operatorToken() },
+    }),
     code: 'not_found',
+  },
+  {
+    name: 'approve: without a token',
+    attempt: async () => ({ method: 'approveGrant', request: { approval_id: 'ap_1', approver: 'me' } }),
+    code: 'unauthorized',
   },
   {
     name: 'relay: without a token',

@@ -22,6 +22,13 @@ beforeAll(async () => {
     [`/v1/grants/${grant.grant_id}:revoke`]: { reason: 'x' },
     '/v1/approvals/ap_1:approve': { approver: 'x', comment: 'y' },
     '/v1/browser/relay-sessions': { key_id: 'k', public_key: 'p', origin: 'https://a.example', tab_id: '1', selectors: {} },
+    '/v1/approvals/ap_1:callback': { assertion: 'a.b.c', comment: '' },
+    '/v1/runs/run-1:revoke': { tenant_id: 't_dev', reason: 'x' },
+    '/v1/decisions:explain': {
+      tenant_id: 't_dev',
+      session_id: session.session_id,
+      ...GRANT_REQUEST,
+    },
     '/v1/artifacts/art_1:unwrap': { key_id: 'k', origin: 'https://a.example', tab_id: '1' },
   };
 });

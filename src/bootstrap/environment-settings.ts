@@ -1,0 +1,111 @@
+import { hash } from 'node:crypto';
+import canonicalize from 'canonicalize';
+import { compileCondition } from '../authz/condition.ts';
+import type { TenantId } from '../domain/ids.ts';
+import { OPERATOR_ROLES } from '../domain/operator.ts';
+import type { Policy } from '../domain/policy.ts';
+import type { Tool } from '../domain/tool.ts';
+import type { WorkloadBinding } from '../domain/workload-binding.ts';
+import type { Environment } from './environment.ts';
+import type { K8sIssuerSettings, KeySettings, OidcIssuerSettings, Settings } from './settings.ts';
+
+const TEN_MINUTES = 600;
+
+/** The issuers of workloads that the environment names; a configuration file may name more. */
+export type AttestationSettings = Pick<Settings, 'k8sIssuers' | 'oidcIssuers'>;
+
+/** The issuers of workloads that the environment names. */
+export function attestationOf(environment: Environment): AttestationSettings {
+  return { k8sIssuers: k8sIssuersOf(environment), oidcIssuers: oidcIssuersOf(environment) };
+}
+
+/** What the environment alone sets up: one tenant, in which any workload of its issuers may act, as any agent. */
+export function environmentSettings(environment: Environment): Settings {
+  const tenantId = environment.ASB_DEV_TENANT_ID as TenantId;
+  const attestation = attestationOf(environment);
+  const data = {
+    tenants: [tenantId],
+    bindings: bindingsOf(tenantId, attestation),
+    tools: [gitHubTool(tenantId)],
+    policies: [repoRead(tenantId)],
+    ...attestation,
+    operatorIssuers: operatorIssuersOf(environment, tenantId),
+    delegationIssuers: delegationIssuersOf(environment, tenantId),
+    receivers: [],
+    githubOperations: null,
+  };
+  return { ...data, revision: revisionOf(data) };
+}
+
+function bindingsOf(tenantId: TenantId, { k8sIssuers, oidcIssuers }: AttestationSettings): WorkloadBinding[] {
+  return [
+    ...k8sIssuers.map(({ issuer }) => ({ tenantId, identityType: 'k8s_sa' as const, issuer, agents: ['*'] })),
+    ...oidcIssuers.map(({ issuer }) => ({ tenantId, identityType: 'oidc' as const, issuer, agents: ['*'] })),
+  ];
+}
+
+const gitHubTool = (tenantId: TenantId): Tool => ({
+  tenantId,
+  name: 'github',
+  manifestHash: 'sha256:dev',
+  runtimeClass: 'hosted',
+  allowedDeliveryModes: ['proxy'],
+  allowedCapabilities: ['repo.read'],
+  trustTags: ['trusted', 'github'],
+});
+
+const repoRead = (tenantId: TenantId): Policy => ({
+  tenantId,
+  capability: 'repo.read',
+  resourceKind: 'github_repo',
+  allowedDeliveryModes: ['proxy'],
+  defaultTtlSeconds: TEN_MINUTES,
+  maxTtlSeconds: TEN_MINUTES,
+  approval: null,
+  requiresProof: false,
+  requiredToolTags: ['trusted', 'github'],
+  condition: compileCondition('request.tool == "github"'),
+});
+
+function k8sIssuersOf(environment: Environment): K8sIssuerSettings[] {
+  const { ASB_K8S_ISSUER: issuer, ASB_K8S_AUDIENCE: audience } = environment;
+  if (issuer === undefined) return [];
+  const keys = keysOf(environment.ASB_K8S_PUBLIC_KEY_FILE, environment.ASB_K8S_JWKS_URL);
+  return [{ issuer, audience, keys, tokenReview: null }];
+}
+
+function oidcIssuersOf(environment: Environment): OidcIssuerSettings[] {
+  const { ASB_OIDC_ISSUER: issuer, ASB_OIDC_AUDIENCE: audience } = environment;
+  if (issuer === undefined) return [];
+  const keys = keysOf(environment.ASB_OIDC_PUBLIC_KEY_FILE, environment.ASB_OIDC_JWKS_URL);
+  return [{ issuer, audience, keys, allowedSubjectPrefixes: environment.ASB_OIDC_ALLOWED_SUBJECT_PREFIXES ?? [] }];
+}
+
+function operatorIssuersOf(environment: Environment, tenantId: TenantId): Settings['operatorIssuers'] {
+  const { ASB_OPERATOR_ISSUER: issuer, ASB_OPERATOR_AUDIENCE: audience } = environment;
+  if (issuer === undefined || audience === undefined) return [];
+  const keys = keysOf(environment.ASB_OPERATOR_PUBLIC_KEY_FILE, environment.ASB_OPERATOR_JWKS_URL);
+  const roleMappings = OPERATOR_ROLES.map((role) => ({ claimValue: role, roles: [role], tenants: [tenantId] }));
+  return [{ issuer, audience, keys, rolesClaim: 'roles', roleMappings }];
+}
+
+function delegationIssuersOf(environment: Environment, tenantId: TenantId): Settings['delegationIssuers'] {
+  const { ASB_DELEGATION_ISSUER: issuer, ASB_DELEGATION_AUDIENCE: audience = null } = environment;
+  if (issuer === undefined) return [];
+  const keys = keysOf(environment.ASB_DELEGATION_PUBLIC_KEY_FILE, environment.ASB_DELEGATION_JWKS_URL);
+  return [{ issuer, audience, keys, tenants: [tenantId] }];
+}
+
+// readEnvironment has made sure that there is exactly one.
+function keysOf(path: string | undefined, url: URL | undefined): KeySettings {
+  if (url !== undefined) return { kind: 'jwks_url', url };
+  return { kind: 'pem_file', path: path ?? '' };
+}
+
+/** SHA-256, hex, over the canonical JSON (RFC 8785): the same data has the same name. */
+function revisionOf(data: Omit<Settings, 'revision'>): string {
+  const policies = data.policies.map((policy) => ({ ...policy, condition: policy.condition?.source ?? null }));
+  const canonical = canonicalize(JSON.parse(JSON.stringify({ ...data, policies })));
+  if (canonical === undefined) throw new Error('the settings have no canonical form');
+  return hash('sha256', canonical);
+}

@@ -1,0 +1,88 @@
+import type { RoleMapping } from '../authn/operator-tokens.ts';
+import type { TenantId } from '../domain/ids.ts';
+import type { Policy } from '../domain/policy.ts';
+import type { Secret } from '../domain/secret.ts';
+import type { Tool } from '../domain/tool.ts';
+import type { WorkloadBinding } from '../domain/workload-binding.ts';
+
+/** Where the public keys of an issuer come from. */
+export type KeySettings =
+  | { kind: 'pem_file'; path: string }
+  | { kind: 'jwks_file'; path: string }
+  | { kind: 'jwks_url'; url: URL }
+  /** The issuer's own document (OpenID Connect Discovery 1.0 section 4). */
+  | { kind: 'discovery' };
+
+/** An issuer, and what verifies what it signs. */
+export interface IssuerSettings {
+  issuer: string;
+  keys: KeySettings;
+}
+
+/** A Kubernetes API server that is asked whether a token's pod is still there. */
+export interface TokenReviewSettings {
+  apiServer: URL;
+  /** PEM; null trusts the system's authorities. */
+  caFile: string | null;
+  /** The token that ASB itself shows; read again for every review, because it is rotated. */
+  tokenFile: string;
+}
+
+export interface K8sIssuerSettings extends IssuerSettings {
+  audience: string;
+  tokenReview: TokenReviewSettings | null;
+}
+
+export interface OidcIssuerSettings extends IssuerSettings {
+  audience: string;
+  /** A subject must begin with one of these. */
+  allowedSubjectPrefixes: readonly string[];
+}
+
+export interface OperatorIssuerSettings extends IssuerSettings {
+  audience: string;
+  /** Name of the claim that holds a value or a list of them. */
+  rolesClaim: string;
+  roleMappings: readonly RoleMapping[];
+}
+
+export interface DelegationIssuerSettings extends IssuerSettings {
+  /** The `aud` that an assertion must carry; null asks for none. */
+  audience: string | null;
+  /** For which tenants this issuer may delegate. */
+  tenants: readonly TenantId[];
+}
+
+/** Who is told of pending approvals, and may decide them by a signed callback. */
+export interface ReceiverSettings {
+  name: string;
+  tenants: readonly TenantId[];
+  /** `slack` sends the same URL a message that Slack's incoming webhooks take. */
+  kind: 'webhook' | 'slack';
+  url: URL;
+  /** Signs webhooks (Standard Webhooks); null for Slack, whose URL is the secret. */
+  secret: Secret | null;
+  /** PEM (SPKI), Ed25519: verifies the callbacks that this receiver signs itself; null when it signs none. */
+  callbackKeyFile: string | null;
+  /** Whether messages carry one-time links that decide. */
+  links: boolean;
+  /** Subject of the one person that this receiver reaches, so that they do not count twice or decide for their own run; null for `callback:NAME`. */
+  approver: string | null;
+}
+
+/** What a deployment runs on besides its processes' own settings: from the configuration file, or from the environment alone. */
+export interface Settings {
+  tenants: readonly TenantId[];
+  bindings: readonly WorkloadBinding[];
+  tools: readonly Tool[];
+  policies: readonly Policy[];
+  k8sIssuers: readonly K8sIssuerSettings[];
+  oidcIssuers: readonly OidcIssuerSettings[];
+  operatorIssuers: readonly OperatorIssuerSettings[];
+  delegationIssuers: readonly DelegationIssuerSettings[];
+  receivers: readonly ReceiverSettings[];
+  /** Names of GitHub operations that the proxy may run; null leaves that to the environment. */
+  githubOperations: readonly string[] | null;
+  /** Names all of this: SHA-256, hex. No secret goes into it. */
+  revision: string;
+}
