@@ -184,6 +184,10 @@ async function memoryAfterSessions(): Promise<void> {
   );
 }
 
+async function stopAll(): Promise<void> {
+  for (const running of started.splice(0)) await running.stop();
+}
+
 async function untilForgotten(api: RunningProcess): Promise<void> {
   for (let tries = 0; tries < 120; tries += 1) {
     const metrics = await (await fetch(`${api.urls[0]}/metrics`)).text();
@@ -195,8 +199,9 @@ async function untilForgotten(api: RunningProcess): Promise<void> {
 
 try {
   if (!process.argv.includes('--memory')) await compare();
+  await stopAll();
   if (!process.argv.includes('--throughput')) await memoryAfterSessions();
 } finally {
-  for (const running of started) await running.stop();
+  await stopAll();
   await rm(folder, { recursive: true });
 }

@@ -18,14 +18,19 @@ export interface RunningProcess {
 
 const listening = z.object({ message: z.literal('listening'), address: z.string() });
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const [, ...API_ARGUMENTS] = packageJson.scripts.api.split(' ');
+const API_WORDS = packageJson.scripts.api.split(' ');
+const API_ARGUMENTS = API_WORDS.slice(API_WORDS.indexOf('node') + 1);
+/** What the script sets for the process itself. */
+const API_SETTINGS = Object.fromEntries(
+  API_WORDS.slice(0, API_WORDS.indexOf('node')).map((word) => word.split('=') as [string, string]),
+);
 
 /**
- * Starts the API as `npm run api` does, with nothing in its environment but `env`. Rejects with its output when it exits before it
+ * Starts the API as `npm run api` does, with nothing of ours in its environment but `env`. Rejects with its output when it exits before it
  * listens.
  */
 export const startApi = (env: Readonly<Record<string, string>>, listeners = 1): Promise<RunningProcess> =>
-  startProcess(API_ARGUMENTS, env, listeners);
+  startProcess(API_ARGUMENTS, { ...API_SETTINGS, ...env }, listeners);
 
 /** Starts Node with these arguments and waits until it listens on as many addresses as told. */
 export async function startProcess(

@@ -1,6 +1,6 @@
 import type { JsonLinesAuditLog } from '../audit/json-lines-audit-log.ts';
 import { auditToStdout, openAuditFile } from '../audit/open-audit-log.ts';
-import { type ConfigFileResult, readConfigFile, type SeenFiles } from './config-file/read-config-file.ts';
+import type { ConfigFileResult, SeenFiles } from './config-file/read-config-file.ts';
 import { ConfigurationError } from './configuration-error.ts';
 import { attestationOf, environmentSettings } from './environment-settings.ts';
 import { type Environment, readEnvironment } from './environment.ts';
@@ -46,6 +46,8 @@ export async function readSettings(environment: Environment): Promise<ConfigFile
     return { outcome: 'valid', settings: environmentSettings(environment), warnings: [], seen: new Map() };
   }
   const { k8sIssuers, oidcIssuers } = attestationOf(environment);
+  // The reader of YAML takes a tenth of the process's memory; without a file it is not loaded.
+  const { readConfigFile } = await import('./config-file/read-config-file.ts');
   const result = await readConfigFile(path, { k8sIssuers, oidcIssuers });
   if (result.outcome === 'invalid') return result;
   const { settings } = result;

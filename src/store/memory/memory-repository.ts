@@ -37,7 +37,7 @@ export interface MemoryRepositoryConfig {
 }
 
 /** A few megabytes. */
-const RECENT_EVENTS = 10_000;
+const RECENT_EVENTS = 2000;
 
 /**
  * Keeps everything in this process, for development and for a single broker. A unit of work commits without waiting, so
