@@ -8,7 +8,9 @@ import { type RunningProcess, startApi, startProcess } from '../../dev/api-proce
 import { hang } from '../../dev/github/answers.ts';
 import { type GitHubStandIn, startGitHubStandIn } from '../../dev/github/server.ts';
 import { type Cluster, makeCluster } from '../../dev/cluster.ts';
+import { mintProjectedToken } from '../support/attestations.ts';
 import { bodyOf, GRANT_REQUEST, sessionRequest } from '../support/asb.ts';
+import { configured, TENANTS } from '../support/configured.ts';
 import { selfSigned } from '../support/listeners.ts';
 import { grpcClient, jsonClient, RawClient } from '../support/transports.ts';
 
@@ -136,6 +138,44 @@ describe('the API process', () => {
     await aHandle(running.urls[0]);
     expect(linesOf(second)).toHaveLength(8);
     expect(linesOf(first)).toHaveLength(8);
+  });
+
+  test('SIGHUP takes up a configuration file that changed, and keeps what is in force when it is spoilt', async () => {
+    const file = configured();
+    try {
+      running = await startApi({ ASB_CONFIG_FILE: file.path, ASB_GITHUB_TOKEN: 'x', ASB_ADDR: '127.0.0.1:0' });
+      const client = jsonClient(running.urls[0]);
+      const pod = async () => ({ kind: 'k8s_sa_jwt', token: await mintProjectedToken({ now: new Date() }) });
+      const open = async () => client.call('createSession', await sessionRequest(pod, { tenant_id: TENANTS.free }));
+      const { session_token: bearer } = bodyOf(await open()) as { session_token: string };
+      const ask = () => client.call('requestGrant', GRANT_REQUEST, { bearer });
+      expect(await ask()).toMatchObject({ ok: true });
+
+      file.write('version: 1\ntenants: 7\n');
+      running.child.kill('SIGHUP');
+      await expect.poll(() => running!.output()).toContain('the configuration in force stays');
+      expect(running.output()).toContain('asb.yaml:2:10: tenants');
+      expect(await ask()).toMatchObject({ ok: true });
+
+      Object.assign(
+        file.config.tenants.find(({ id }) => id === TENANTS.free)!,
+        { policies: [] },
+      );
+      file.write();
+      running.child.kill('SIGHUP');
+      await expect.poll(async () => (await ask()).ok).toBe(false);
+      client.close();
+    } finally {
+      file.remove();
+    }
+  });
+
+  test('a configuration file with mistakes stops the start with all of them', async () => {
+    const path = join(folder, 'asb.yaml');
+    writeFileSync(path, 'version: 2\ntenants:\n  - id: a b\n');
+    const { code, stderr } = await run({ ASB_CONFIG_FILE: path, ASB_GITHUB_TOKEN: 'x' });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/asb\.yaml:1:10: version: .*\n.*asb\.yaml:3:9: tenants\[0\]\.id: /);
   });
 
   test('stops although a gRPC connection is open and idle', async () => {
