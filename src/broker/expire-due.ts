@@ -1,5 +1,3 @@
-import { expireApproval } from '../domain/approval.ts';
-import { endArtifact } from '../domain/artifact.ts';
 import { BrokerError } from '../domain/errors.ts';
 import { endGrant } from '../domain/grant.ts';
 import type { ExpiryRepository } from '../domain/repository.ts';
@@ -7,6 +5,7 @@ import type { RuntimeStore } from '../domain/runtime-store.ts';
 import { endSession } from '../domain/session.ts';
 import type { UnitOfWork } from '../domain/unit-of-work.ts';
 import { type AuditDeps, auditEvent, sessionSubject } from './audit-trail.ts';
+import { stageEndedGrant } from './end-grant.ts';
 import { endedGrantEvents } from './ended-grant-events.ts';
 
 export interface ExpireDueDeps extends AuditDeps {
@@ -54,15 +53,7 @@ export function expireDue(deps: ExpireDueDeps): (limit: number, requestId: strin
     for (const { grant, artifact, approval } of await deps.repository.findExpiredGrants(now, limit)) {
       grants += await attempt((unit) => {
         const ended = endGrant(grant, 'expired', now, grant.state === 'pending' ? NOBODY_DECIDED : EXPIRED);
-        const endedArtifact = artifact?.state === 'issued' ? endArtifact(artifact, 'expired', now) : null;
-        const endedApproval = approval?.state === 'pending' ? expireApproval(approval, now) : null;
-        unit.updateGrant({ expected: grant.state, next: ended });
-        if (endedArtifact !== null) unit.updateArtifact({ expected: 'issued', next: endedArtifact });
-        if (approval !== null && endedApproval !== null) {
-          const expectedDecisions = approval.decisions.length;
-          unit.updateApproval({ expected: 'pending', expectedDecisions, next: endedApproval });
-        }
-        for (const event of events(ended, endedArtifact, endedApproval)) unit.record(event);
+        stageEndedGrant(unit, { grant, artifact, approval }, ended, events);
       });
     }
     await deps.runtime.forgetExpired(now);

@@ -1,5 +1,3 @@
-import { expireApproval } from '../domain/approval.ts';
-import { endArtifact } from '../domain/artifact.ts';
 import { notFound } from '../domain/errors.ts';
 import { type EndedGrant, endGrant, type Grant } from '../domain/grant.ts';
 import type { CallContext } from '../domain/call-context.ts';
@@ -13,6 +11,7 @@ import {
   requireRole,
 } from './authenticate-operator.ts';
 import { authenticateSession, type AuthenticateSessionDeps } from './authenticate-session.ts';
+import { stageEndedGrant } from './end-grant.ts';
 import { endedGrantEvents } from './ended-grant-events.ts';
 import type { UseCase } from './use-case.ts';
 
@@ -37,23 +36,14 @@ export function revokeGrant(deps: RevokeGrantDeps): UseCase<RevokeGrantRequest, 
     auditRefusals(deps, context, 'grant_revoke.refused', async (trail) => {
       trail.details = { grant_id: request.grantId };
       const grant = await grantOfCaller(deps, request, trail, context);
-      const now = deps.clock.now();
-      const ended = endedBy(grant, request.reason, now);
+      const ended = endedBy(grant, request.reason, deps.clock.now());
       const artifact = 'artifactId' in grant ? await deps.repository.findArtifact(grant.tenantId, grant.artifactId) : null;
       const approval =
         grant.state === 'pending' ? await deps.repository.findApproval(grant.tenantId, grant.approvalId) : null;
-      const endedArtifact = artifact?.state === 'issued' ? endArtifact(artifact, 'revoked', now) : null;
-      const endedApproval = approval?.state === 'pending' ? expireApproval(approval, now) : null;
       const by = typeof trail.details.operator === 'string' ? { by: trail.details.operator } : {};
-      await deps.repository.transact((unit) => {
-        unit.updateGrant({ expected: grant.state, next: ended });
-        if (endedArtifact !== null) unit.updateArtifact({ expected: 'issued', next: endedArtifact });
-        if (approval !== null && endedApproval !== null) {
-          const expectedDecisions = approval.decisions.length;
-          unit.updateApproval({ expected: 'pending', expectedDecisions, next: endedApproval });
-        }
-        for (const event of endedGrantEvents(deps, context, by)(ended, endedArtifact, endedApproval)) unit.record(event);
-      });
+      await deps.repository.transact((unit) =>
+        stageEndedGrant(unit, { grant, artifact, approval }, ended, endedGrantEvents(deps, context, by)),
+      );
       return { state: 'revoked' };
     });
 }
