@@ -49,12 +49,13 @@ export function createSession(deps: CreateSessionDeps): UseCase<CreateSessionReq
       };
       const workload = await deps.attestation.verify(request.attestation);
       trail.subject.workloadHash = workload.hash;
-      const proofKeyThumbprint = await provenKey(deps, context);
       const { delegationAssertion: assertion } = request;
       const delegation = assertion === null ? null : await deps.delegations.verify(assertion);
       const decision = deps.sessions.decide({ ...request, delegation, identity: workload.identity });
       if (!decision.allowed) throw forbidden(decision.reason, decision.message, { rule: decision.rule });
-      if (delegation !== null) await bindDelegation(deps, delegation);
+      // Only now: whoever may not come in marks no proof as used and no delegation as taken.
+      const proofKeyThumbprint = await provenKey(deps, context);
+      if (delegation !== null) await bindDelegation(deps, delegation, workload);
 
       const session = openSession(deps, request, { workload, delegation, proofKeyThumbprint });
       const sessionToken = await deps.tokens.sign({
@@ -76,11 +77,16 @@ async function provenKey({ proofs }: CreateSessionDeps, { proof }: CallContext):
   return proof === null ? null : proofs.verify({ presented: proof, credential: null });
 }
 
-/** An assertion that an agent has used is that agent's: another who got hold of it gains nothing. */
-async function bindDelegation({ runtime, clock }: CreateSessionDeps, delegation: Delegation): Promise<void> {
+/** An assertion that a workload has used for an agent is theirs: another who got hold of it gains nothing, whoever it may act as. */
+async function bindDelegation(
+  { runtime, clock }: CreateSessionDeps,
+  delegation: Delegation,
+  { identity }: VerifiedWorkload,
+): Promise<void> {
   const { issuer, id, tenantId, agentId, expiresAt } = delegation;
-  const key = JSON.stringify(['delegation', issuer, id]);
-  if (!(await runtime.claim(key, JSON.stringify([tenantId, agentId]), expiresAt, clock.now()))) {
+  const key = JSON.stringify([issuer, id]);
+  const holder = JSON.stringify([tenantId, agentId, identity.issuer, identity.subject]);
+  if (!(await runtime.claim('delegation', key, holder, expiresAt, clock.now()))) {
     throw forbidden('delegation_not_yours', 'delegation_assertion: another agent has used it; ask for one of your own', {
       rule: 'delegation',
     });

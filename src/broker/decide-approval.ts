@@ -7,6 +7,7 @@ import type { ApprovalId, GrantId } from '../domain/ids.ts';
 import type { ApprovalRepository, GrantRepository, SessionRepository } from '../domain/repository.ts';
 import { parseResourceRef } from '../domain/resource.ts';
 import { isSessionLive } from '../domain/session.ts';
+import type { SessionAuthorizer } from '../domain/session-authorizer.ts';
 import type { UnitOfWork } from '../domain/unit-of-work.ts';
 import { approvalSubject, auditEvent, auditRefusals, grantSubject, type Trail } from './audit-trail.ts';
 import {
@@ -16,6 +17,7 @@ import {
   requireRole,
 } from './authenticate-operator.ts';
 import { adapterFor, issue, type IssueGrantDeps } from './issue-grant.ts';
+import { requireStillBound } from './require-still-bound.ts';
 import type { UseCase } from './use-case.ts';
 
 export interface DecideApprovalRequest {
@@ -40,6 +42,7 @@ export interface DenyGrantResponse {
 
 export interface RecordDecisionDeps extends IssueGrantDeps {
   repository: IssueGrantDeps['repository'] & ApprovalRepository & GrantRepository & SessionRepository;
+  sessions: SessionAuthorizer;
   grants: GrantAuthorizer;
 }
 
@@ -86,7 +89,9 @@ function decideAsOperator(deps: DecideApprovalDeps, decision: Word['decision']):
       trail.subject = approvalSubject(approval);
       requireRole(operator, approval.tenantId, ['approver'], trail);
       if (request.approver !== '' && request.approver !== operator.subject) {
-        throw forbidden('approver_mismatch', 'approver: is not the subject of your token; leave it out');
+        throw forbidden('approver_mismatch', 'approver: is not the subject of your token; leave it out', {
+          rule: 'operator',
+        });
       }
       const approver = { issuer: operator.issuer, subject: operator.subject };
       return record(context, trail, { approval, approver, decision, comment: request.comment });
@@ -105,7 +110,7 @@ export function recordDecision(deps: RecordDecisionDeps): RecordDecision {
     trail.subject = approvalSubject(approval);
     trail.details = { ...trail.details, approver: approver.subject, approver_issuer: approver.issuer };
     if (approval.excluded.some((person) => isSamePerson(person, approver))) {
-      throw forbidden('self_approval', 'nobody approves for a run of their own; ask somebody else');
+      throw forbidden('self_approval', 'nobody approves for a run of their own; ask somebody else', { rule: 'approval' });
     }
     const grant = await deps.repository.findGrant(approval.tenantId, approval.grantId);
     if (grant === null) throw noSuchApproval();
@@ -157,6 +162,7 @@ async function askAgain(deps: RecordDecisionDeps, grant: PendingGrant, approvers
   if (session === null || !isSessionLive(session, now)) {
     throw conflict('the session that asked has ended; there is nothing left to approve');
   }
+  requireStillBound(deps, session);
   const resource = parseResourceRef(grant.resourceRef);
   const decision = deps.grants.decide({ session, tool, capability, resource, deliveryMode, ttlSeconds, now });
   if (!decision.allowed) throw forbidden(decision.reason, decision.message, { rule: decision.rule });

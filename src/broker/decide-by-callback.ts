@@ -1,6 +1,6 @@
 import type { Approval } from '../domain/approval.ts';
 import type { CallbackVerifier, VerifiedCallback } from '../domain/callback-verifier.ts';
-import { conflict, invalidRequest, unauthorized } from '../domain/errors.ts';
+import { conflict, forbidden, invalidRequest, unauthorized } from '../domain/errors.ts';
 import type { ApprovalId } from '../domain/ids.ts';
 import type { ApprovalRepository } from '../domain/repository.ts';
 import type { RuntimeStore } from '../domain/runtime-store.ts';
@@ -43,6 +43,7 @@ export function decideByCallback(deps: DecideByCallbackDeps): UseCase<DecideByCa
       if (callback.requestHash !== approval.requestHash) {
         throw unauthorized('assertion: request_hash is not the one of this approval; sign the one that was sent with it');
       }
+      requireKnownPerson(approval, callback);
       const comment = commentOf(request, callback);
       await bindId(deps, callback);
       const { id: grantId, state, expiresAt } = await record(context, trail, { approval, approver, decision, comment });
@@ -62,6 +63,25 @@ async function findForReceiver(
   return null;
 }
 
+/**
+ * Who stands behind a receiver without a named approver cannot be told from others: it may say no, and yes where one yes is enough
+ * and nobody delegated. One receiver says yes once, whoever it is said to speak for by then. Throws `forbidden` or `conflict`.
+ */
+function requireKnownPerson(approval: Approval, { decision, approver, isNamed }: VerifiedCallback): void {
+  if (decision === 'deny') return;
+  // Besides the workload itself there is whoever delegated to it.
+  if (!isNamed && (approval.requiredApprovers > 1 || approval.excluded.length > 1)) {
+    throw forbidden(
+      'approver_not_named',
+      'this approval needs to know who gives it; use an operator token, or a receiver whose approver is named in the configuration',
+      { rule: 'receiver' },
+    );
+  }
+  if (approval.decisions.some((word) => word.decision === 'approve' && word.approver.issuer === approver.issuer)) {
+    throw conflict('approval: this receiver has approved it before; it waits for somebody else');
+  }
+}
+
 /** What a receiver signed is its whole word: whoever carries it adds nothing. */
 function commentOf({ comment }: DecideByCallbackRequest, callback: VerifiedCallback): string {
   if (callback.comment === null) return comment;
@@ -75,8 +95,8 @@ function commentOf({ comment }: DecideByCallbackRequest, callback: VerifiedCallb
  */
 async function bindId({ runtime, clock }: DecideByCallbackDeps, callback: VerifiedCallback): Promise<void> {
   const { receiver, id, approvalId, requestHash, decision, expiresAt } = callback;
-  const key = JSON.stringify(['callback', receiver, id]);
-  if (!(await runtime.claim(key, JSON.stringify([approvalId, requestHash, decision]), expiresAt, clock.now()))) {
+  const key = JSON.stringify([receiver, id]);
+  if (!(await runtime.claim('callback', key, JSON.stringify([approvalId, requestHash, decision]), expiresAt, clock.now()))) {
     throw conflict('assertion: its jti was used for another decision; sign one with a new jti');
   }
 }

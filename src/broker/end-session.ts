@@ -1,6 +1,4 @@
-import type { Artifact } from '../domain/artifact.ts';
 import type { CallContext } from '../domain/call-context.ts';
-import type { EndedGrant } from '../domain/grant.ts';
 import { type ActiveSession, endSession } from '../domain/session.ts';
 import type { UnitOfWork } from '../domain/unit-of-work.ts';
 import { type AuditDeps, auditEvent, sessionSubject } from './audit-trail.ts';
@@ -11,7 +9,7 @@ export interface Revocation {
   reason: string;
   by: string | null;
   /** Called for each grant that ends with it, while the unit commits. */
-  onGrant?: (grant: EndedGrant, artifact: Artifact | null) => void;
+  onGrant?: () => void;
 }
 
 /** Stages the end of a session with every grant of it: from then on its token and its handles are dead. */
@@ -36,7 +34,7 @@ export function stageRevokedSession(
     at,
     reason: 'session revoked',
     events(grant, artifact, approval) {
-      onGrant?.(grant, artifact);
+      onGrant?.();
       return events(grant, artifact, approval);
     },
   });

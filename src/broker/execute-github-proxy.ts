@@ -1,4 +1,5 @@
 import type { Artifact } from '../domain/artifact.ts';
+import type { AuditEvent } from '../domain/audit-event.ts';
 import type { CallContext } from '../domain/call-context.ts';
 import type { ConnectorResolver, PreparedCall, ProxyAnswer } from '../domain/connector.ts';
 import { BrokerError, budgetExceeded, deadlineExceeded, unauthorized, unavailable } from '../domain/errors.ts';
@@ -48,6 +49,7 @@ export function executeGitHubProxy(deps: ExecuteGitHubProxyDeps): UseCase<Execut
   return async (request, context) => {
     const admitted = await auditRefusals(deps, context, 'proxy.refused', (trail) => admit(deps, request, trail, context));
     try {
+      await auditRefusals(deps, context, 'proxy.refused', (trail) => begin(deps, context, admitted, trail));
       return await run(deps, context, admitted);
     } finally {
       await deps.runtime.releaseSlot(admitted.artifact.handleHash, admitted.slotId);
@@ -69,7 +71,7 @@ async function admit(
   }
   // One answer for unknown and dead handles: whoever guesses learns nothing.
   if (found === null || !isLive(found, deps.clock.now())) {
-    throw unauthorized('proxy_handle: is not, or no longer, live; request a new grant');
+    throw deadHandle();
   }
   await requireProof(deps, found.session, request.proxyHandle, context);
   const { grant, artifact } = found;
@@ -90,6 +92,36 @@ async function admit(
   });
   if (!slot.granted) throw exhausted(slot.exhausted, deps.budget);
   return { call, grant, artifact, slotId, details: trail.details };
+}
+
+const deadHandle = () => unauthorized('proxy_handle: is not, or no longer, live; request a new grant');
+
+/** Puts the call on record before it is made, unless its grant or its session has ended since it was looked at. */
+async function begin(
+  deps: ExecuteGitHubProxyDeps,
+  context: CallContext,
+  { grant, artifact, details }: AdmittedCall,
+  trail: Trail,
+): Promise<void> {
+  trail.subject = { ...grantSubject(grant), artifactId: artifact.id };
+  trail.details = details;
+  await whileIssued(deps, grant, auditEvent(deps, context, 'proxy.requested', trail.subject, { details }));
+}
+
+/** Records an event, unless the grant or its session has ended by then. */
+async function whileIssued(
+  { repository }: ExecuteGitHubProxyDeps,
+  { tenantId, sessionId, id: grantId }: Grant,
+  event: AuditEvent,
+): Promise<void> {
+  try {
+    await repository.transact((unit) => {
+      unit.requireIssuedGrant({ tenantId, sessionId, grantId });
+      unit.record(event);
+    });
+  } catch (error) {
+    throw error instanceof BrokerError && error.code === 'conflict' ? deadHandle() : error;
+  }
 }
 
 function isLive({ session, grant, artifact }: { session: Session; grant: Grant; artifact: Artifact }, now: Date): boolean {
@@ -118,12 +150,14 @@ function exhausted(what: 'requests' | 'concurrency' | 'bytes', budget: ProxyBudg
 async function run(deps: ExecuteGitHubProxyDeps, context: CallContext, admitted: AdmittedCall): Promise<ProxyAnswer> {
   const { call, artifact, details } = admitted;
   const subject = { ...grantSubject(admitted.grant), artifactId: artifact.id };
-  await deps.repository.transact((unit) => unit.record(auditEvent(deps, context, 'proxy.requested', subject, { details })));
   try {
     const answer = await sendWithinDeadline(deps, context, call, artifact.handleHash);
     const bytes = answer.payload.byteLength;
-    await deps.repository.transact((unit) =>
-      unit.record(auditEvent(deps, context, 'proxy.completed', subject, { details: { ...details, bytes } })),
+    // What was revoked while the call was under way gets no answer any more.
+    await whileIssued(
+      deps,
+      admitted.grant,
+      auditEvent(deps, context, 'proxy.completed', subject, { details: { ...details, bytes } }),
     );
     return answer;
   } catch (error) {

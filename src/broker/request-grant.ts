@@ -7,12 +7,14 @@ import type { ApprovalRule } from '../domain/policy.ts';
 import type { ApprovalRepository, GrantRepository } from '../domain/repository.ts';
 import { parseResourceRef, type ResourceRef } from '../domain/resource.ts';
 import type { ActiveSession } from '../domain/session.ts';
+import type { SessionAuthorizer } from '../domain/session-authorizer.ts';
 import type { UnitOfWork } from '../domain/unit-of-work.ts';
 import { approvalSubject, auditEvent, auditRefusals, grantSubject } from './audit-trail.ts';
 import { authenticateSession, type AuthenticateSessionDeps } from './authenticate-session.ts';
 import { collectGrant, type GrantAnswer, statusOf } from './collect-grant.ts';
 import { adapterFor, issue, type IssueGrantDeps } from './issue-grant.ts';
 import { requestHash } from './request-hash.ts';
+import { requireStillBound } from './require-still-bound.ts';
 import type { UseCase } from './use-case.ts';
 
 export interface RequestGrantRequest {
@@ -30,6 +32,7 @@ export interface RequestGrantRequest {
 
 export interface RequestGrantDeps extends IssueGrantDeps, AuthenticateSessionDeps {
   repository: IssueGrantDeps['repository'] & AuthenticateSessionDeps['repository'] & GrantRepository & ApprovalRepository;
+  sessions: SessionAuthorizer;
   grants: GrantAuthorizer;
   maxOpenGrantsPerSession: number;
   notifications: ApprovalNotifications;
@@ -87,6 +90,7 @@ export function requestGrant(deps: RequestGrantDeps): UseCase<RequestGrantReques
 async function decide(deps: RequestGrantDeps, context: CallContext, asked: Asked): Promise<GrantAnswer> {
   const { request, session, resource, hash } = asked;
   const { tool, capability, deliveryMode, ttlSeconds } = request;
+  requireStillBound(deps, session);
   const question = { session, tool, capability, resource, deliveryMode, ttlSeconds, now: deps.clock.now() };
   const decision = deps.grants.decide(question);
   if (!decision.allowed) throw forbidden(decision.reason, decision.message, { rule: decision.rule });
@@ -95,7 +99,8 @@ async function decide(deps: RequestGrantDeps, context: CallContext, asked: Asked
 
   const approval = await deps.repository.findApprovalOfRequest(session.tenantId, session.id, hash);
   if (approval !== null && mayReuse(approval, decision.approval)) {
-    return issueNow(deps, context, asked, decision, adapter, approval);
+    const reused = await issueAgain(deps, context, asked, decision, adapter, approval);
+    if (reused !== null) return reused;
   }
   const stillWaits = approval?.state === 'pending' && question.now < approval.expiresAt;
   if (stillWaits && (request.requestId === null || decision.approval.reuse)) {
@@ -117,9 +122,32 @@ async function earlierGrant({ repository }: RequestGrantDeps, { request, session
   return grant;
 }
 
-/** One yes may answer the same request again, when the policy says so and asks for no more people than have said it. */
+/** One yes may answer the same request again, when the policy says so, then and now, and asks for no more people than have said it. */
 function mayReuse(approval: Approval, rule: ApprovalRule): boolean {
-  return approval.state === 'approved' && rule.reuse && approval.decisions.length >= rule.requiredApprovers;
+  return (
+    approval.state === 'approved' && approval.reuse && rule.reuse && approval.decisions.length >= rule.requiredApprovers
+  );
+}
+
+/** Issues under a yes that was given before, for no longer than it was given for. Null when it was taken back since, by a revocation. */
+async function issueAgain(
+  deps: RequestGrantDeps,
+  context: CallContext,
+  asked: Asked,
+  decision: Allowed,
+  adapter: ReturnType<typeof adapterFor>,
+  approval: Approval,
+): Promise<GrantAnswer | null> {
+  const first = await deps.repository.findGrant(approval.tenantId, approval.grantId);
+  if (first === null || first.state === 'revoked') return null;
+  const ttlSeconds = Math.min(decision.ttlSeconds, first.ttlSeconds);
+  const end = Math.min(decision.expiresAt.getTime(), deps.clock.now().getTime() + ttlSeconds * 1000);
+  try {
+    return await issueNow(deps, context, asked, { ...decision, ttlSeconds, expiresAt: new Date(end) }, adapter, approval);
+  } catch (error) {
+    if (isConflict(error)) return null;
+    throw error;
+  }
 }
 
 async function issueNow(
@@ -140,7 +168,11 @@ async function issueNow(
   const details = { ...asked.details, expires_at: approved.expiresAt.toISOString(), reason: approved.reason };
   await deps.repository.transact((unit) => {
     stageNewGrant(deps, unit, asked.session, approved);
-    if (reused !== null) unit.record(auditEvent(deps, context, 'approval.reused', approvalSubject(reused)));
+    if (reused !== null) {
+      const { tenantId, sessionId, id: approvalId } = reused;
+      unit.requireStandingApproval({ tenantId, sessionId, approvalId });
+      unit.record(auditEvent(deps, context, 'approval.reused', approvalSubject(reused)));
+    }
     unit.record(auditEvent(deps, context, 'grant.approved', grantSubject(approved), { details }));
     issued.stage(unit);
   });
@@ -169,6 +201,7 @@ async function askHumans(
     runId: pending.runId,
     requestHash: asked.hash,
     requiredApprovers: rule.requiredApprovers,
+    reuse: rule.reuse,
     excluded: excludedFrom(session),
     state: 'pending',
     decisions: [],

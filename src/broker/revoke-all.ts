@@ -1,13 +1,13 @@
 import type { Block } from '../domain/block.ts';
 import type { CallContext } from '../domain/call-context.ts';
 import { BrokerError } from '../domain/errors.ts';
-import type { GrantId, HandleHash, RunId, TenantId, WorkloadHash } from '../domain/ids.ts';
+import type { GrantId, RunId, TenantId, WorkloadHash } from '../domain/ids.ts';
 import type { RevocationRepository } from '../domain/repository.ts';
 import type { RuntimeStore } from '../domain/runtime-store.ts';
 import type { Session } from '../domain/session.ts';
 import { type AuditDeps, auditEvent, auditRefusals } from './audit-trail.ts';
 import { authenticateOperator, type AuthenticateOperatorDeps, requireRole } from './authenticate-operator.ts';
-import { type Revocation, stageRevokedSession } from './end-session.ts';
+import { stageRevokedSession } from './end-session.ts';
 import type { UseCase } from './use-case.ts';
 
 interface Common {
@@ -35,6 +35,8 @@ export interface RevokeAllDeps extends AuditDeps, AuthenticateOperatorDeps {
 type Target = { runId: RunId } | { workloadHash: WorkloadHash };
 
 const SESSIONS_A_TIME = 200;
+/** More than any slot lives: what ended before has nothing under way. */
+const LONGEST_CALL_SECONDS = 60;
 /** Longer than any run, and than any workload's token. */
 const BLOCK_DAYS = 365;
 const DAY_MS = 86_400_000;
@@ -69,31 +71,18 @@ function revokeAll<Request extends Common>(
     });
 }
 
-interface EndedHandle {
-  grantId: GrantId;
-  handleHash: HandleHash;
-}
-
-interface Ended {
-  sessions: number;
-  grants: number;
-  handles: EndedHandle[];
-}
-
 async function endSessions(
   deps: RevokeAllDeps,
   context: CallContext,
   of: { tenantId: TenantId } & Target,
   revocation: { reason: string; by: string },
 ): Promise<RevokeAllResponse> {
-  const ended: Ended = { sessions: 0, grants: 0, handles: [] };
+  const ended = { sessions: 0, grants: 0 };
   for (;;) {
     const found = await deps.repository.findActiveSessions(of, SESSIONS_A_TIME);
-    if (found.length === 0) break;
+    if (found.length === 0) return { ...ended, stillRevoking: await underWay(deps, of) };
     for (const session of found) await endOne(deps, context, session, revocation, ended);
   }
-  const { sessions, grants, handles } = ended;
-  return { sessions, grants, stillRevoking: await underWay(deps, handles) };
 }
 
 /** Ends one session and counts what ended, unless somebody else was first. */
@@ -102,29 +91,27 @@ async function endOne(
   context: CallContext,
   session: Session,
   revocation: { reason: string; by: string },
-  ended: Ended,
+  ended: { sessions: number; grants: number },
 ): Promise<void> {
   if (session.state !== 'active') return;
-  const handles: EndedHandle[] = [];
   let grants = 0;
-  const onGrant: Revocation['onGrant'] = (grant, artifact) => {
-    grants += 1;
-    if (artifact !== null) handles.push({ grantId: grant.id, handleHash: artifact.handleHash });
-  };
+  const onGrant = (): void => void (grants += 1);
   try {
     await deps.repository.transact((unit) => stageRevokedSession(deps, context, unit, session, { ...revocation, onGrant }));
     ended.sessions += 1;
     ended.grants += grants;
-    ended.handles.push(...handles);
   } catch (error) {
     if (!(error instanceof BrokerError && error.code === 'conflict')) throw error;
   }
 }
 
-async function underWay({ runtime, clock }: RevokeAllDeps, handles: readonly EndedHandle[]): Promise<GrantId[]> {
+/** Grants of which a call has not come back yet, whoever ended them. */
+async function underWay(deps: RevokeAllDeps, of: { tenantId: TenantId } & Target): Promise<GrantId[]> {
+  const now = deps.clock.now();
+  const endedAfter = new Date(now.getTime() - LONGEST_CALL_SECONDS * 1000);
   const busy: GrantId[] = [];
-  for (const { grantId, handleHash } of handles) {
-    if ((await runtime.slotsHeld(handleHash, clock.now())) > 0) busy.push(grantId);
+  for (const { grantId, handleHash } of await deps.repository.findEndedHandles(of, endedAfter)) {
+    if ((await deps.runtime.slotsHeld(handleHash, now)) > 0) busy.push(grantId);
   }
   return busy;
 }

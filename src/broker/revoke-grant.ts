@@ -35,38 +35,43 @@ export function revokeGrant(deps: RevokeGrantDeps): UseCase<RevokeGrantRequest, 
   return (request, context) =>
     auditRefusals(deps, context, 'grant_revoke.refused', async (trail) => {
       trail.details = { grant_id: request.grantId };
-      const grant = await grantOfCaller(deps, request, trail, context);
+      const { grant, by } = await grantOfCaller(deps, request, trail, context);
       const ended = endedBy(grant, request.reason, deps.clock.now());
       const artifact = 'artifactId' in grant ? await deps.repository.findArtifact(grant.tenantId, grant.artifactId) : null;
       const approval =
         grant.state === 'pending' ? await deps.repository.findApproval(grant.tenantId, grant.approvalId) : null;
-      const by = typeof trail.details.operator === 'string' ? { by: trail.details.operator } : {};
       await deps.repository.transact((unit) =>
-        stageEndedGrant(unit, { grant, artifact, approval }, ended, endedGrantEvents(deps, context, by)),
+        stageEndedGrant(
+          unit,
+          { grant, artifact, approval },
+          ended,
+          endedGrantEvents(deps, context, by === null ? {} : { by }),
+        ),
       );
       return { state: 'revoked' };
     });
 }
 
+/** The grant, and the operator who asks; null when it is the session itself. */
 async function grantOfCaller(
   deps: RevokeGrantDeps,
   { credential, grantId }: RevokeGrantRequest,
   trail: Trail,
   context: CallContext,
-): Promise<Grant> {
+): Promise<{ grant: Grant; by: string | null }> {
   if (credential === null || deps.tokens.claims(credential)) {
     const session = await authenticateSession(deps, credential, trail, context);
     const grant = await deps.repository.findGrant(session.tenantId, grantId);
     // Another session's grant answers as an unknown one.
     if (grant === null || grant.sessionId !== session.id) throw noSuchGrant();
-    return grant;
+    return { grant, by: null };
   }
   const operator = await authenticateOperator(deps, credential, trail);
   const grant = await findForOperator(operator, (tenantId) => deps.repository.findGrant(tenantId, grantId));
   if (grant === null) throw noSuchGrant();
   trail.subject = grantSubject(grant);
   requireRole(operator, grant.tenantId, ['operator'], trail);
-  return grant;
+  return { grant, by: operator.subject };
 }
 
 const noSuchGrant = () => notFound('grant_id: no such grant');

@@ -30,8 +30,7 @@ export function revokeSession(deps: RevokeSessionDeps): UseCase<RevokeSessionReq
   return (request, context) =>
     auditRefusals(deps, context, 'session_revoke.refused', async (trail) => {
       trail.details = { session_id: request.sessionId };
-      const session = await sessionOfCaller(deps, request, trail, context);
-      const by = typeof trail.details.operator === 'string' ? trail.details.operator : null;
+      const { session, by } = await sessionOfCaller(deps, request, trail, context);
       await deps.repository.transact((unit) =>
         stageRevokedSession(deps, context, unit, session, { reason: request.reason, by }),
       );
@@ -39,17 +38,18 @@ export function revokeSession(deps: RevokeSessionDeps): UseCase<RevokeSessionReq
     });
 }
 
+/** The session, and the operator who asks; null when it is the session itself. */
 async function sessionOfCaller(
   deps: RevokeSessionDeps,
   { credential, sessionId }: RevokeSessionRequest,
   trail: Trail,
   context: CallContext,
-): Promise<ActiveSession> {
+): Promise<{ session: ActiveSession; by: string | null }> {
   if (credential === null || deps.tokens.claims(credential)) {
     const session = await authenticateSession(deps, credential, trail, context);
     // Another session answers as an unknown one.
     if (session.id !== sessionId) throw noSuchSession();
-    return session;
+    return { session, by: null };
   }
   const operator = await authenticateOperator(deps, credential, trail);
   const session = await findForOperator(operator, (tenantId) => deps.repository.findSession(tenantId, sessionId));
@@ -57,7 +57,7 @@ async function sessionOfCaller(
   trail.subject = sessionSubject(session);
   requireRole(operator, session.tenantId, ['operator'], trail);
   if (session.state !== 'active') throw conflict(`session is already ${session.state}`);
-  return session;
+  return { session, by: operator.subject };
 }
 
 const noSuchSession = () => notFound('session_id: no such session');

@@ -70,7 +70,7 @@ export function sendNotifications(deps: SendNotificationsDeps): SendNotification
   const busy = new Set<string>();
   return async (limit, requestId, stop) => {
     const pass: Pass = { requestId, stop, report: { delivered: 0, retried: 0, givenUp: 0 }, failures: [] };
-    const due = await deps.repository.findDueNotifications(deps.clock.now(), limit);
+    const due = await deps.repository.findDueNotifications(deps.clock.now(), limit, [...busy]);
     const lanes: Promise<void>[] = [];
     for (const [receiver, messages] of Map.groupBy(due, (notification) => notification.receiver)) {
       if (busy.has(receiver) || busy.size >= MAX_LANES) continue;

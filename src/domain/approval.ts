@@ -27,6 +27,8 @@ export interface ApprovalTerms {
   requestHash: string;
   /** How many different people must say yes. */
   requiredApprovers: number;
+  /** Whether one yes also answers the same request of the same session when it comes again. */
+  reuse: boolean;
   /** Nobody of these decides: the requesting workload and whoever delegated to it. */
   excluded: readonly Approver[];
   createdAt: Date;

@@ -5,8 +5,10 @@ import type { ApprovalId, TenantId } from './ids.ts';
 export interface VerifiedCallback {
   /** Name of the configured receiver. */
   receiver: string;
-  /** The person that the receiver speaks for. */
+  /** The person that the receiver speaks for, or the receiver itself. */
   approver: Approver;
+  /** Whether that is a person who is named, and so can be told apart from others. */
+  isNamed: boolean;
   /** The approval is of one of these tenants, or it is none that the receiver may decide. */
   tenants: readonly TenantId[];
   approvalId: ApprovalId;

@@ -41,6 +41,7 @@ export const REFUSAL_REASONS = [
   'role_missing',
   'self_approval',
   'approver_mismatch',
+  'approver_not_named',
 ] as const;
 export type RefusalReason = (typeof REFUSAL_REASONS)[number];
 
@@ -90,6 +91,6 @@ export const upstreamError = withCode('upstream_error');
 export const unavailable = withCode('unavailable');
 export const deadlineExceeded = withCode('deadline_exceeded');
 
-/** A refusal always names its reason, and the rule that said no where there is one. */
-export const forbidden = (reason: RefusalReason, message: string, options: ErrorOptions = {}): BrokerError =>
+/** A refusal always names its reason and the rule that said no. */
+export const forbidden = (reason: RefusalReason, message: string, options: ErrorOptions & { rule: string }): BrokerError =>
   new BrokerError('forbidden', message, { ...options, reason });

@@ -44,12 +44,17 @@ export interface RevocationRepository {
     of: { tenantId: TenantId } & ({ runId: RunId } | { workloadHash: WorkloadHash }),
     limit: number,
   ): Promise<readonly Session[]>;
+  /** The proxy handles of a run, or of a workload, whose grants ended at `endedAfter` or later. */
+  findEndedHandles(
+    of: { tenantId: TenantId } & ({ runId: RunId } | { workloadHash: WorkloadHash }),
+    endedAfter: Date,
+  ): Promise<readonly { grantId: GrantId; handleHash: HandleHash }[]>;
 }
 
 /** The messages that wait to be sent. */
 export interface OutboxRepository {
-  /** Waiting notifications whose next attempt is due at `now`, oldest first. */
-  findDueNotifications(now: Date, limit: number): Promise<readonly WaitingNotification[]>;
+  /** Waiting notifications whose next attempt is due at `now`, oldest first; none of those receivers that are `busy`. */
+  findDueNotifications(now: Date, limit: number, busy: readonly string[]): Promise<readonly WaitingNotification[]>;
 }
 
 /** What the cleanup needs. */

@@ -21,6 +21,10 @@ export interface SlotRequest {
 export type SlotAnswer =
   { granted: true; remainingBytes: number } | { granted: false; exhausted: 'requests' | 'concurrency' | 'bytes' };
 
+/** What is claimed: a proof or a callback that works once, a delegation that is its first user's. One kind never takes another's room. */
+export const CLAIM_KINDS = ['proof', 'delegation', 'callback'] as const;
+export type ClaimKind = (typeof CLAIM_KINDS)[number];
+
 /** State that lives as long as a handle or a token does, shared by every process of a deployment. */
 export interface RuntimeStore {
   /**
@@ -39,7 +43,7 @@ export interface RuntimeStore {
    * same value is a yes, so a mark that may be made once only needs a value that nobody uses twice. Nobody is the
    * first to ask for what is over at `now`. Rejects with `unavailable`, also when it holds too many claims already.
    */
-  claim(key: string, value: string, expiresAt: Date, now: Date): Promise<boolean>;
+  claim(kind: ClaimKind, key: string, value: string, expiresAt: Date, now: Date): Promise<boolean>;
   /**
    * Drops claims that ran out, and what belongs to handles that ended before `now`. One with a slot still held is kept until that is given back or
    * lapses, and dropped by a later pass: the call under way pays for its bytes to the end.

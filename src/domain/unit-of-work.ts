@@ -4,7 +4,7 @@ import type { ApprovedGrant, EndedGrant, Grant, GrantState, PendingGrant } from 
 import type { Artifact, ArtifactState, IssuedArtifact } from './artifact.ts';
 import type { AuditEvent } from './audit-event.ts';
 import type { ActiveSession, Session, SessionState } from './session.ts';
-import type { RunId, SessionId, TenantId, WorkloadHash } from './ids.ts';
+import type { ApprovalId, GrantId, RunId, SessionId, TenantId, WorkloadHash } from './ids.ts';
 import type { Notification, WaitingNotification } from './notification.ts';
 
 /** Ends every open grant of a session, with the issued artifact or the pending approval of each. */
@@ -55,6 +55,10 @@ export interface UnitOfWork {
   insertBlock(block: Block): void;
   /** Ends the unit with `forbidden` (`run_revoked`, `workload_revoked`) when a block stands against the caller. */
   requireNoBlock(question: BlockQuestion): void;
+  /** Ends the unit with `conflict` unless the grant is issued and its session active. */
+  requireIssuedGrant(of: { tenantId: TenantId; sessionId: SessionId; grantId: GrantId }): void;
+  /** Ends the unit with `conflict` when a grant that this approval allowed was revoked: its yes has been taken back. */
+  requireStandingApproval(of: { tenantId: TenantId; sessionId: SessionId; approvalId: ApprovalId }): void;
   insertNotification(notification: WaitingNotification): void;
   /** Puts `next` in the place of the waiting notification with its id, which must have been tried `expectedAttempts` times. */
   updateNotification(change: { expectedAttempts: number; next: Notification }): void;

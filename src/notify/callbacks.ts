@@ -2,6 +2,7 @@ import { decodeJwt, decodeProtectedHeader, errors, type JWTHeaderParameters, typ
 import { z } from 'zod';
 import type { CallbackVerifier, VerifiedCallback } from '../domain/callback-verifier.ts';
 import type { Clock } from '../domain/clock.ts';
+import { isCompactJws } from '../domain/compact-jws.ts';
 import { unauthorized } from '../domain/errors.ts';
 import type { ApprovalId } from '../domain/ids.ts';
 import type { KeyRing } from '../domain/key-ring.ts';
@@ -22,7 +23,6 @@ export const CALLBACK_TYPE = 'asb-approval-callback+jwt';
 const ALGORITHM = 'EdDSA';
 /** A link's token is 3 KiB at most; a receiver's may hold a long comment. */
 const MAX_LENGTH = 8 * 1024;
-const COMPACT_JWS = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 const MAX_LIFETIME_SECONDS = 10 * 60;
 /** How far a receiver's clock may be ahead of ours. */
 const SKEW_SECONDS = 30;
@@ -35,7 +35,6 @@ const NO_CONTROL = /^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$/;
 const ReceiverClaims = z.strictObject({
   iss: z.string(),
   aud: z.union([z.string(), z.array(z.string())]),
-  sub: z.string().optional(),
   jti: z.string().regex(/^[\x21-\x7e]{8,200}$/),
   iat: NumericDate,
   nbf: NumericDate.optional(),
@@ -67,7 +66,7 @@ export function makeCallbackVerifier(config: CallbackVerifierConfig): CallbackVe
 
 /** What the header says, which nobody has checked yet: each kind's own check asks for its type again. */
 function typeOf(assertion: string): string | undefined {
-  if (assertion.length > MAX_LENGTH || !COMPACT_JWS.test(assertion)) throw notAnAssertion();
+  if (!isCompactJws(assertion, MAX_LENGTH)) throw notAnAssertion();
   try {
     return decodeProtectedHeader(assertion).typ;
   } catch (cause) {
@@ -160,6 +159,7 @@ type SharedClaims = Pick<LinkClaims, 'approval_id' | 'decision' | 'request_hash'
 const sharedOf = (receiver: Receiver, claims: SharedClaims) => ({
   receiver: receiver.name,
   approver: approverOf(receiver),
+  isNamed: receiver.approver !== null,
   approvalId: claims.approval_id,
   decision: claims.decision,
   requestHash: claims.request_hash,

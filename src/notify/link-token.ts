@@ -19,6 +19,8 @@ export interface AskedClaims {
   ttl_seconds: number;
   reason: string;
   required_approvers: number;
+  /** `yes` when it also answers the same request of the same session again. */
+  reuse: 'yes' | 'no';
 }
 
 const id = <T extends string>() => z.custom<T>((value) => typeof value === 'string' && value !== '');

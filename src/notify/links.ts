@@ -79,6 +79,7 @@ function askedOf({ approval, grant, workloadSubject }: ApprovalNotice): AskedCla
     ttl_seconds: grant.ttlSeconds,
     reason: shownText(grant.reason),
     required_approvers: approval.requiredApprovers,
+    reuse: approval.reuse ? 'yes' : 'no',
   };
 }
 

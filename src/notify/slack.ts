@@ -34,6 +34,7 @@ function messageOf(notice: ApprovalNotice, links: ApprovalLinks | null) {
   const [agent, capability, resource] = [grant.agentId, grant.capability, grant.resourceRef].map((part) =>
     code(part, MAX_SUMMARY_PART),
   ) as [string, string, string];
+  // A section takes ten at most.
   const fields = [
     field('Agent', grant.agentId),
     field('Run', grant.runId),
@@ -42,9 +43,9 @@ function messageOf(notice: ApprovalNotice, links: ApprovalLinks | null) {
     field('Capability', grant.capability),
     field('Resource', grant.resourceRef),
     field('Delivery', `${grant.deliveryMode}, for ${grant.ttlSeconds} seconds`),
-    field('Approvers needed', String(approval.requiredApprovers)),
+    field('Waits for', waitsFor(approval)),
+    field('Answers it again', approval.reuse ? 'yes' : 'no'),
     field('May not decide', approval.excluded.map(({ subject }) => subject).join(', ')),
-    field('Expires', approval.expiresAt.toISOString()),
   ];
   const ids = [approval.tenantId, approval.id, grant.id, grant.sessionId, approval.requestHash];
   return {
@@ -59,6 +60,9 @@ function messageOf(notice: ApprovalNotice, links: ApprovalLinks | null) {
     ],
   };
 }
+
+const waitsFor = ({ requiredApprovers, expiresAt }: ApprovalNotice['approval']): string =>
+  `${requiredApprovers} ${requiredApprovers === 1 ? 'approver' : 'approvers'}, until ${expiresAt.toISOString()}`;
 
 const field = (label: string, value: string) => mrkdwn(`*${label}*\n${code(value, MAX_FIELD_LENGTH - LABEL_ROOM)}`);
 

@@ -74,6 +74,7 @@ function bodyOf({ approval, grant, workloadSubject }: ApprovalNotice, links: Awa
       reason: shown(grant.reason),
       request_hash: approval.requestHash,
       required_approvers: approval.requiredApprovers,
+      reuse: approval.reuse,
       excluded: approval.excluded.map(({ issuer, subject }) => ({ issuer, subject: shown(subject) })),
       expires_at: approval.expiresAt.toISOString(),
       ...(links === null ? {} : { links }),

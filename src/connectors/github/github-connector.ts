@@ -80,6 +80,7 @@ export function makeGitHubConnector(config: GitHubConnectorConfig): ProxyConnect
         throw forbidden(
           'operation_not_allowed',
           `operation: is not allowed; allowed: ${[...allowed.keys()].join(', ') || 'none'}`,
+          { rule: 'connector:github' },
         );
       }
       const repository = repositoryOf(resource);

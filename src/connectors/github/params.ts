@@ -74,7 +74,9 @@ export function paramsParser(operation: string, schemas: ParamSchemas) {
     const { owner, repo, ...query } = parsed.data;
     for (const [key, given, expected] of [['owner', owner, granted.owner] as const, ['repo', repo, granted.repo] as const]) {
       if (given !== undefined && !isSameName(given, expected)) {
-        throw forbidden('resource_outside_grant', `params.${key}: the grant is for ${granted.owner}/${granted.repo} alone`);
+        throw forbidden('resource_outside_grant', `params.${key}: the grant is for ${granted.owner}/${granted.repo} alone`, {
+          rule: 'grant',
+        });
       }
     }
     return query;

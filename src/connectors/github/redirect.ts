@@ -47,7 +47,9 @@ export function redirectedTarget(current: CallTarget, location: string | null, g
   if (match === null) throw leavesTheApi();
   const [repositoryPath, owner, repo] = match;
   if (owner !== undefined && repo !== undefined && !(isSameName(owner, granted.owner) && isSameName(repo, granted.repo))) {
-    throw forbidden('resource_outside_grant', 'GitHub names another repository now; request a grant for its new name');
+    throw forbidden('resource_outside_grant', 'GitHub names another repository now; request a grant for its new name', {
+      rule: 'grant',
+    });
   }
   if (path.slice(repositoryPath.length) !== current.tail) throw leavesTheApi();
   return { ...current, repositoryPath };

@@ -45,7 +45,10 @@ export function errorFromAnswer(answer: RefusingAnswer, operation: GitHubOperati
       return upstreamError("GitHub did not accept ASB's own credential; tell the operator", options);
     case 403:
     case 451:
-      return forbidden('upstream_refused', `GitHub refuses ${operation.name} to ASB's credential`, options);
+      return forbidden('upstream_refused', `GitHub refuses ${operation.name} to ASB's credential`, {
+        ...options,
+        rule: 'upstream:github',
+      });
     case 404:
       return notFound(`GitHub has no such ${operation.subject}, or ASB's credential may not see it`, options);
     case 410:

@@ -94,6 +94,23 @@ export class ChangeSet implements UnitOfWork {
     this.#grants.set(next.id, next);
   }
 
+  requireIssuedGrant({ tenantId, sessionId, grantId }: Call<'requireIssuedGrant'>): void {
+    const grant = this.#grant(grantId);
+    const session = this.#session(sessionId);
+    if (grant?.tenantId !== tenantId || grant.sessionId !== sessionId || grant.state !== 'issued') {
+      throw conflict('grant is not issued any more');
+    }
+    if (session?.state !== 'active') throw conflict('session is not active any more');
+  }
+
+  requireStandingApproval({ tenantId, sessionId, approvalId }: Call<'requireStandingApproval'>): void {
+    for (const grant of this.#grantsOfSession(sessionId)) {
+      if (grant.tenantId === tenantId && grant.approvalId === approvalId && grant.state === 'revoked') {
+        throw conflict('a grant of this approval was revoked');
+      }
+    }
+  }
+
   insertArtifact(artifact: Call<'insertArtifact'>): void {
     if (this.#artifact(artifact.id) !== undefined) throw conflict('artifact id is taken');
     if (this.#isHandleTaken(artifact)) throw conflict('handle is taken');

@@ -31,7 +31,7 @@ export class Claims {
     // What is over at once would let everybody be the first.
     if (expiresAt <= now) return false;
     if (end === undefined && this.#values.size >= this.#maxClaims) {
-      throw unavailable('too many proofs and delegations are in use at once; try again later');
+      throw unavailable('too many of these are in use at once; try again later');
     }
     this.#values.set(key, value);
     this.#ends.put(key, expiresAt);

@@ -54,6 +54,7 @@ export const ARTIFACT_TERMS: Every<ArtifactTerms> = {
 };
 
 export const APPROVAL_TERMS: Every<ApprovalTerms> = {
+  reuse: true,
   id: true,
   tenantId: true,
   sessionId: true,

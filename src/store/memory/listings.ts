@@ -1,6 +1,6 @@
 import type { Approval } from '../../domain/approval.ts';
 import type { Grant } from '../../domain/grant.ts';
-import type { TenantId } from '../../domain/ids.ts';
+import type { SessionId, TenantId } from '../../domain/ids.ts';
 import type { ApprovalFilter, GrantFilter, Page, PageRequest, SessionFilter } from '../../domain/repository.ts';
 import type { Session } from '../../domain/session.ts';
 import { readCursor, takePage } from './page.ts';
@@ -25,10 +25,10 @@ export function listGrants(
   filter: GrantFilter,
   { limit, after }: PageRequest,
 ): Page<Grant> {
-  const rows = tables.grantsNewestFirst(tenantId, filter.sessionId, readCursor(after, 'gr_'));
-  // The session that is asked for may be another tenant's.
-  const matches = (grant: Grant): boolean => grant.tenantId === tenantId && hasAll(grant, filter);
-  return takePage(rows, matches, limit);
+  const cursor = readCursor(after, 'gr_');
+  if (!isOwnSession(tables, tenantId, filter.sessionId)) return NOTHING;
+  const rows = tables.grantsNewestFirst(tenantId, filter.sessionId, cursor);
+  return takePage(rows, (grant) => grant.tenantId === tenantId && hasAll(grant, filter), limit);
 }
 
 /** The same for approvals. */
@@ -38,9 +38,17 @@ export function listApprovals(
   filter: ApprovalFilter,
   { limit, after }: PageRequest,
 ): Page<Approval> {
-  const rows = tables.approvalsNewestFirst(tenantId, filter.sessionId, readCursor(after, 'ap_'));
-  const matches = (approval: Approval): boolean => approval.tenantId === tenantId && hasAll(approval, filter);
-  return takePage(rows, matches, limit);
+  const cursor = readCursor(after, 'ap_');
+  if (!isOwnSession(tables, tenantId, filter.sessionId)) return NOTHING;
+  const rows = tables.approvalsNewestFirst(tenantId, filter.sessionId, cursor);
+  return takePage(rows, (approval) => approval.tenantId === tenantId && hasAll(approval, filter), limit);
+}
+
+const NOTHING = { rows: [], next: null };
+
+/** Another tenant's session answers as an unknown one, also in time and in cursors. */
+function isOwnSession(tables: Tables, tenantId: TenantId, sessionId: SessionId | undefined): boolean {
+  return sessionId === undefined || tables.session(sessionId)?.tenantId === tenantId;
 }
 
 /** Whether a row has every value that a filter names. */

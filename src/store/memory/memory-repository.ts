@@ -97,8 +97,12 @@ export class MemoryRepository implements Repository, CountsRows {
     return Promise.resolve(this.#tables.activeSessions(of, limit).map((session) => copyRow(session)));
   }
 
-  findDueNotifications(now: Date, limit: number): Promise<readonly WaitingNotification[]> {
-    return Promise.resolve(this.#tables.outbox.due(now, limit).map((notification) => copyRow(notification)));
+  findEndedHandles(of: RunOrWorkload, endedAfter: Date): ReturnType<Repository['findEndedHandles']> {
+    return Promise.resolve(this.#tables.endedHandles(of, endedAfter));
+  }
+
+  findDueNotifications(now: Date, limit: number, busy: readonly string[]): Promise<readonly WaitingNotification[]> {
+    return Promise.resolve(this.#tables.outbox.due(now, limit, busy).map((notification) => copyRow(notification)));
   }
 
   findBlock(question: BlockQuestion): Promise<Block['kind'] | null> {

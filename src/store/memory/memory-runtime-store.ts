@@ -1,5 +1,5 @@
 import type { HandleHash } from '../../domain/ids.ts';
-import type { RuntimeStore, SlotAnswer, SlotRequest } from '../../domain/runtime-store.ts';
+import { CLAIM_KINDS, type ClaimKind, type RuntimeStore, type SlotAnswer, type SlotRequest } from '../../domain/runtime-store.ts';
 import { Claims } from './claims.ts';
 import { TimeQueue } from './time-queue.ts';
 
@@ -16,7 +16,7 @@ export interface CountsEntries {
 }
 
 export interface MemoryRuntimeStoreConfig {
-  /** How many claims may be held at once; further ones are refused with `unavailable`. */
+  /** How many claims of one kind may be held at once; further ones are refused with `unavailable`. */
   maxClaims?: number;
 }
 
@@ -30,10 +30,11 @@ const MAX_CLAIMS = 500_000;
 export class MemoryRuntimeStore implements RuntimeStore, CountsEntries {
   readonly #uses = new Map<HandleHash, HandleUse>();
   readonly #expiries = new TimeQueue<HandleHash>();
-  readonly #claims: Claims;
+  readonly #claims: Readonly<Record<ClaimKind, Claims>>;
 
   constructor({ maxClaims = MAX_CLAIMS }: MemoryRuntimeStoreConfig = {}) {
-    this.#claims = new Claims(maxClaims);
+    const claims = () => new Claims(maxClaims);
+    this.#claims = { proof: claims(), delegation: claims(), callback: claims() };
   }
 
   acquireSlot(request: SlotRequest): Promise<SlotAnswer> {
@@ -62,12 +63,12 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsEntries {
     return Promise.resolve(held);
   }
 
-  claim(key: string, value: string, expiresAt: Date, now: Date): Promise<boolean> {
-    return new Promise((resolve) => resolve(this.#claims.claim(key, value, expiresAt, now)));
+  claim(kind: ClaimKind, key: string, value: string, expiresAt: Date, now: Date): Promise<boolean> {
+    return new Promise((resolve) => resolve(this.#claims[kind].claim(key, value, expiresAt, now)));
   }
 
   forgetExpired(now: Date): Promise<void> {
-    this.#claims.forgetExpired(now);
+    for (const kind of CLAIM_KINDS) this.#claims[kind].forgetExpired(now);
     for (const handleHash of this.#expiries.before(now, Number.POSITIVE_INFINITY)) {
       if (hasLiveLease(this.#uses.get(handleHash), now)) continue;
       this.#expiries.remove(handleHash);
@@ -81,7 +82,15 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsEntries {
   }
 
   entryCounts(): Readonly<Record<string, number>> {
-    return { uses: this.#uses.size, expiries: this.#expiries.size, ...this.#claims.counts() };
+    return { uses: this.#uses.size, expiries: this.#expiries.size, ...this.#claimCounts() };
+  }
+
+  #claimCounts(): Readonly<Record<string, number>> {
+    const all = CLAIM_KINDS.map((kind) => this.#claims[kind].counts());
+    return {
+      claims: all.reduce((sum, { claims = 0 }) => sum + claims, 0),
+      claimEnds: all.reduce((sum, { claimEnds = 0 }) => sum + claimEnds, 0),
+    };
   }
 
   #acquire({ handleHash, slotId, budget, now, handleExpiresAt }: SlotRequest): SlotAnswer {

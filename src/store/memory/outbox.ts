@@ -1,35 +1,52 @@
 import type { NotificationId } from '../../domain/ids.ts';
-import type { Notification, WaitingNotification } from '../../domain/notification.ts';
+import type { EndedNotification, Notification, WaitingNotification } from '../../domain/notification.ts';
 import { TimeQueue } from './time-queue.ts';
 
 /** The messages that wait to be sent, and for a while those that were. */
 export class Outbox {
   readonly #notifications = new Map<NotificationId, Notification>();
-  readonly #waiting = new TimeQueue<NotificationId>();
+  // One for each receiver: many that wait for one of them must not hide the others'.
+  readonly #waiting = new Map<string, TimeQueue<NotificationId>>();
   readonly #ended = new TimeQueue<NotificationId>();
 
   get(id: NotificationId): Notification | undefined {
     return this.#notifications.get(id);
   }
 
-  /** Waiting ones whose next attempt is due, oldest first. */
-  due(now: Date, limit: number): WaitingNotification[] {
+  /** Waiting ones whose next attempt is due, oldest first, but for those of busy receivers. */
+  due(now: Date, limit: number, busy: readonly string[]): WaitingNotification[] {
     const found: WaitingNotification[] = [];
-    for (const id of this.#waiting.until(now, limit)) {
-      const notification = this.#notifications.get(id);
-      if (notification?.state === 'waiting') found.push(notification);
+    for (const [receiver, waiting] of this.#waiting) {
+      if (busy.includes(receiver)) continue;
+      for (const id of waiting.until(now, limit)) {
+        const notification = this.#notifications.get(id);
+        if (notification?.state === 'waiting') found.push(notification);
+      }
     }
-    return found;
+    found.sort((one, other) => one.nextAttemptAt.getTime() - other.nextAttemptAt.getTime());
+    return found.slice(0, limit);
   }
 
   put(notification: Notification): void {
     this.#notifications.set(notification.id, notification);
-    if (notification.state === 'waiting') {
-      this.#waiting.put(notification.id, notification.nextAttemptAt);
-    } else {
-      this.#waiting.remove(notification.id);
-      this.#ended.put(notification.id, notification.endedAt);
+    if (notification.state === 'waiting') this.#wait(notification);
+    else this.#end(notification);
+  }
+
+  #wait({ id, receiver, nextAttemptAt }: WaitingNotification): void {
+    let waiting = this.#waiting.get(receiver);
+    if (waiting === undefined) {
+      waiting = new TimeQueue();
+      this.#waiting.set(receiver, waiting);
     }
+    waiting.put(id, nextAttemptAt);
+  }
+
+  #end({ id, receiver, endedAt }: EndedNotification): void {
+    const waiting = this.#waiting.get(receiver);
+    waiting?.remove(id);
+    if (waiting?.size === 0) this.#waiting.delete(receiver);
+    this.#ended.put(id, endedAt);
   }
 
   /** Drops up to `limit` that ended before `endedBefore`. Answers how many went. */
@@ -42,7 +59,8 @@ export class Outbox {
   counts(): Readonly<Record<string, number>> {
     return {
       notifications: this.#notifications.size,
-      waitingNotifications: this.#waiting.size,
+      waitingNotifications: [...this.#waiting.values()].reduce((sum, { size }) => sum + size, 0),
+      receiversWaitedFor: this.#waiting.size,
       endedNotifications: this.#ended.size,
     };
   }

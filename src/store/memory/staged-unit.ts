@@ -40,6 +40,16 @@ export class StagedUnit implements UnitOfWork {
     this.#add((unit) => unit.updateGrant(change));
   }
 
+  requireIssuedGrant(of: Call<'requireIssuedGrant'>): void {
+    const kept = { ...of };
+    this.#add((unit) => unit.requireIssuedGrant(kept));
+  }
+
+  requireStandingApproval(of: Call<'requireStandingApproval'>): void {
+    const kept = { ...of };
+    this.#add((unit) => unit.requireStandingApproval(kept));
+  }
+
   insertArtifact(artifact: Call<'insertArtifact'>): void {
     const row = copyRow(artifact);
     this.#add((unit) => unit.insertArtifact(row));

@@ -117,6 +117,19 @@ export class Tables {
     return found;
   }
 
+  /** The handles of a run or a workload whose grants ended at `endedAfter` or later. Looks at every grant: it is rarely asked. */
+  endedHandles(of: RunOrWorkload, endedAfter: Date): { grantId: GrantId; handleHash: HandleHash }[] {
+    const found: { grantId: GrantId; handleHash: HandleHash }[] = [];
+    for (const grant of this.#grants.values()) {
+      if (isGrantOpen(grant) || grant.endedAt < endedAfter || grant.tenantId !== of.tenantId) continue;
+      const isOf =
+        'runId' in of ? grant.runId === of.runId : this.#sessions.get(grant.sessionId)?.workloadHash === of.workloadHash;
+      const artifact = isOf ? this.artifactOfGrant(grant.id) : undefined;
+      if (artifact !== undefined) found.push({ grantId: grant.id, handleHash: artifact.handleHash });
+    }
+    return found;
+  }
+
   /** A tenant's sessions before `below`, newest first: all that pass the filter, and others where no index tells them apart. */
   sessionsNewestFirst(
     tenantId: TenantId,
