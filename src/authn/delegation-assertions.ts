@@ -25,6 +25,9 @@ export interface DelegationVerifierConfig {
 const WHAT = 'delegation_assertion';
 const MAX_ID_LENGTH = 200;
 const MAX_JTI_LENGTH = 128;
+/** Who has used an assertion is kept until it ends, so it must end. */
+const MAX_LIFETIME_DAYS = 90;
+const DAY_MS = 86_400_000;
 const MAX_CAPABILITIES = 100;
 const MAX_NAMES = 200;
 const MAX_NAME_LENGTH = 300;
@@ -78,7 +81,11 @@ export function makeDelegationVerifier({ issuers, clock }: DelegationVerifierCon
       if (!parsed.success) throw malformed(parsed.error);
       const claims = parsed.data;
       if (!named.tenants.has(claims.tenant_id)) throw notAccepted('its issuer may not delegate for that tenant');
-      return toDelegation(claims);
+      const delegation = toDelegation(claims);
+      if (delegation.expiresAt.getTime() - clock.now().getTime() > MAX_LIFETIME_DAYS * DAY_MS) {
+        throw unauthorized(`${WHAT}: exp must be at most ${MAX_LIFETIME_DAYS} days ahead; ask for a shorter one`);
+      }
+      return delegation;
     },
   };
 }

@@ -7,7 +7,8 @@ import { unauthorized } from '../domain/errors.ts';
 import type { IdSource } from '../domain/id-source.ts';
 import type { PresentedProof, ProofVerifier } from '../domain/proof.ts';
 import type { RuntimeStore } from '../domain/runtime-store.ts';
-import { isCompactJws, loggableCause } from './presented-jwt.ts';
+import { isCompactJws } from '../domain/compact-jws.ts';
+import { loggableCause } from './presented-jwt.ts';
 
 export interface ProofVerifierDeps {
   clock: Clock;
@@ -82,7 +83,7 @@ export function makeProofVerifier({ clock, runtime, ids }: ProofVerifierDeps): P
       if (credential !== null) requireSameCredential(claims, credential);
       const mark = `dpop:${hash('sha256', `${key.thumbprint}.${claims.jti}`, 'base64url')}`;
       const forgettableAt = new Date((claims.iat + MAX_AGE_SECONDS + REPLICA_SKEW_SECONDS) * 1000);
-      if (!(await runtime.claim(mark, ids.slotId(), forgettableAt, now))) {
+      if (!(await runtime.claim('proof', mark, ids.slotId(), forgettableAt, now))) {
         throw unauthorized('DPoP: the proof was used before; make a new one, with a new jti, for every request');
       }
       return key.thumbprint;

@@ -1,5 +1,5 @@
 import { decodeJwt } from 'jose';
-import { isCompactJws } from './presented-jwt.ts';
+import { isCompactJws } from '../domain/compact-jws.ts';
 import { MAX_JWT_LENGTH } from './signed-jwt.ts';
 
 /**

@@ -28,13 +28,15 @@ const PEM_BEGIN = /-----BEGIN /g;
  */
 export function parsePublicKeys(pem: string): readonly VerificationKey[] {
   if (pem.trim() === '') throw new Error('the key file is empty');
+  const begun = pem.match(PEM_BEGIN)?.length ?? 0;
+  // Before any block is looked for: each that has no end is searched for up to the end of the file.
+  if (begun > MAX_KEYS) throw new Error(`the key file holds ${begun} keys; at most ${MAX_KEYS} are read`);
   const blocks = [...pem.matchAll(PEM_BLOCK)];
-  if (blocks.length === 0 || blocks.length !== pem.match(PEM_BEGIN)?.length) {
+  if (blocks.length === 0 || blocks.length !== begun) {
     throw new Error(
       'the key file is not PEM: every key starts with -----BEGIN ...----- and ends with its -----END ...-----',
     );
   }
-  if (blocks.length > MAX_KEYS) throw new Error(`the key file holds ${blocks.length} keys; at most ${MAX_KEYS} are read`);
   const keys = new Map<string, VerificationKey>();
   blocks.forEach(([text, label = ''], index) => {
     const key = toVerificationKey(readBlock(text, label, `block ${index + 1} (${label})`), `block ${index + 1} (${label})`);

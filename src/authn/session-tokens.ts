@@ -5,7 +5,8 @@ import { unauthorized } from '../domain/errors.ts';
 import type { AgentId, RunId, SessionId, TenantId, WorkloadHash } from '../domain/ids.ts';
 import type { KeyRing } from '../domain/key-ring.ts';
 import type { SessionClaims, SessionTokens } from '../domain/session-tokens.ts';
-import { isCompactJws, loggableCause } from './presented-jwt.ts';
+import { isCompactJws } from '../domain/compact-jws.ts';
+import { loggableCause } from './presented-jwt.ts';
 
 export interface SessionTokensConfig {
   keys: KeyRing;

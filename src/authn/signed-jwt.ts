@@ -3,7 +3,8 @@ import type { Clock } from '../domain/clock.ts';
 import { unauthorized } from '../domain/errors.ts';
 import type { KeySource } from './key-source.ts';
 import type { SigningAlgorithm, VerificationKey } from './pem-keys.ts';
-import { isCompactJws, loggableCause } from './presented-jwt.ts';
+import { isCompactJws } from '../domain/compact-jws.ts';
+import { loggableCause } from './presented-jwt.ts';
 
 /** What a token of a foreign issuer has to fulfil. */
 export interface JwtRules {

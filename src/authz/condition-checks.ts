@@ -1,5 +1,7 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
-import { COLLECTION_FIELDS, conditionEnvironment, MAX_ITEMS } from './condition-variables.ts';
+import { MACROS, stepsOf } from './condition-cost.ts';
+import { childrenOf, nodesOf } from './condition-nodes.ts';
+import { conditionEnvironment } from './condition-variables.ts';
 
 /** Where a condition asks for something that conditions do not do, and what to write instead. */
 export interface ConditionProblem {
@@ -7,14 +9,9 @@ export interface ConditionProblem {
   message: string;
 }
 
-/**
- * How much one evaluation may do. A step is a node that is evaluated; what goes through a text counts for more. Two lists of
- * the full size may be compared element by element, three may not.
- */
+/** How much one evaluation may do: a few milliseconds. Two lists of the full size may be compared element by element, three may not. */
 const MAX_STEPS = 50_000;
-const TEXT_STEPS = 10;
 
-const MACROS: ReadonlySet<string> = new Set(['all', 'exists', 'exists_one', 'filter', 'map']);
 const METHODS: ReadonlySet<string> = new Set([
   ...MACROS,
   ...['startsWith', 'endsWith', 'contains', 'lowerAscii', 'upperAscii', 'size'],
@@ -26,17 +23,20 @@ const LITERAL_ONLY: ReadonlySet<string> = new Set(['timestamp', 'duration']);
 /** Longer than any time that can be meant, and short for the backtracking parser behind it. */
 const MAX_TIME_LENGTH = 40;
 
+const NOT_NESTED = 'a list or map holds texts, numbers, times and bools here, not other lists, maps or variables';
+const TOO_EXPENSIVE =
+  'is too expensive: nest fewer exists, all, filter or map, go over shorter lists, or search for a text that is written out';
+
 /** What the type checker does not refuse: calls that are not safe or not the same everywhere, and work without bound. */
 export function conditionProblem(root: ASTNode): ConditionProblem | null {
   for (const node of nodesOf(root)) {
     const message = callProblem(node) ?? indexProblem(node) ?? rangeProblem(node) ?? spellingProblem(node);
     if (message !== null) return { offset: node.pos, message };
   }
-  if (stepsOf(root) <= MAX_STEPS) return null;
-  return {
-    offset: root.start,
-    message: 'is too expensive: nest fewer exists, all, filter or map, or go over shorter lists',
-  };
+  const nested: ConditionProblem[] = [];
+  const steps = stepsOf(root, ({ start }) => nested.push({ offset: start, message: NOT_NESTED }));
+  if (nested[0] !== undefined) return nested[0];
+  return steps <= MAX_STEPS ? null : { offset: root.start, message: TOO_EXPENSIVE };
 }
 
 function callProblem(node: ASTNode): string | null {
@@ -112,51 +112,4 @@ function fieldName(node: ASTNode): string {
   if (node.op !== '.') return '';
   const [from, field] = node.args;
   return from.op === 'id' ? `${from.args}.${field}` : '';
-}
-
-/** The most steps that an evaluation can take. */
-function stepsOf(node: ASTNode): number {
-  const ofChildren = (): number => childrenOf(node).reduce((sum, child) => sum + stepsOf(child), 1);
-  switch (node.op) {
-    case 'rcall': {
-      const [name, receiver, args] = node.args;
-      if (!MACROS.has(name)) return TEXT_STEPS + ofChildren();
-      const each = args.reduce((sum, arg) => sum + stepsOf(arg), 1);
-      return stepsOf(receiver) + sizeOf(receiver) * each;
-    }
-    case 'call':
-    case '+':
-      return TEXT_STEPS + ofChildren();
-    case '.':
-      return (COLLECTION_FIELDS.has(node.args[1]) ? MAX_ITEMS : 0) + ofChildren();
-    default:
-      return ofChildren();
-  }
-}
-
-/** The most elements that a macro goes over; nothing that it may go over can be longer than `MAX_ITEMS`. */
-const sizeOf = (range: ASTNode): number => (range.op === 'list' || range.op === 'map' ? range.args.length : MAX_ITEMS);
-
-const nodesOf = (node: ASTNode): readonly ASTNode[] => [node, ...childrenOf(node).flatMap(nodesOf)];
-
-function childrenOf(node: ASTNode): readonly ASTNode[] {
-  switch (node.op) {
-    case 'value':
-    case 'id':
-      return [];
-    case '.':
-    case '.?':
-      return [node.args[0]];
-    case 'call':
-      return node.args[1];
-    case 'rcall':
-      return [node.args[1], ...node.args[2]];
-    case 'map':
-      return node.args.flat();
-    case '!_':
-    case '-_':
-      return [node.args];
-    default:
-      return node.args;
-  }
 }

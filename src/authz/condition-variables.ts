@@ -11,17 +11,41 @@ import { canonicalName } from './resource-names.ts';
 export const MAX_ITEMS = 64;
 
 /** In UTF-16 code units; above every name on the wire and every subject that OpenID Connect allows (255). */
-const MAX_TEXT_LENGTH = 1024;
+export const MAX_TEXT_LENGTH = 1024;
 
 const TIMESTAMP = 'google.protobuf.Timestamp';
 const STRINGS = 'list<string>';
+
+/** A resource by the one spelling of its name, found once however often a condition looks, so that no other spelling passes one. */
+class NamedResource {
+  readonly #resource: ResourceRef;
+  #name: string | null = null;
+  constructor(resource: ResourceRef) {
+    this.#resource = resource;
+  }
+  get kind() {
+    return this.#resource.kind;
+  }
+  get name() {
+    return (this.#name ??= nameOf(this.#resource));
+  }
+  get ref() {
+    const { ref, name } = this.#resource;
+    return ref.slice(0, ref.length - name.length) + this.name;
+  }
+  nameIf(kind: ResourceKind): string {
+    return this.kind === kind ? this.name : '';
+  }
+}
 
 // What a condition sees are these views, made when it looks and not before. CEL reads only the fields declared beside them.
 
 class RequestView {
   readonly #input: ConditionInput;
-  constructor(input: ConditionInput) {
+  readonly #named: NamedResource;
+  constructor(input: ConditionInput, named: NamedResource) {
     this.#input = input;
+    this.#named = named;
   }
   get tool() {
     return text(this.#input.request.tool);
@@ -30,7 +54,7 @@ class RequestView {
     return text(this.#input.request.capability);
   }
   get resource_ref() {
-    return canonicalRef(this.#input.resource);
+    return this.#named.ref;
   }
   get delivery_mode() {
     return this.#input.request.deliveryMode;
@@ -39,13 +63,13 @@ class RequestView {
     return BigInt(this.#input.request.ttlSeconds);
   }
   get origin() {
-    return nameIfKind('browser_origin', this.#input.resource);
+    return this.#named.nameIf('browser_origin');
   }
   get repo() {
-    return nameIfKind('github_repo', this.#input.resource);
+    return this.#named.nameIf('github_repo');
   }
   get db_role() {
-    return nameIfKind('db_role', this.#input.resource);
+    return this.#named.nameIf('db_role');
   }
 }
 
@@ -85,6 +109,7 @@ class SessionView {
 
 class WorkloadView {
   readonly #identity: WorkloadIdentity;
+  #attributes: ReadonlyMap<string, string> | null = null;
   constructor(identity: WorkloadIdentity) {
     this.#identity = identity;
   }
@@ -107,26 +132,23 @@ class WorkloadView {
     return text(this.#identity.serviceAccount ?? '');
   }
   get attributes() {
-    // A Map, because an attribute may be called `constructor`.
-    const entries = Object.entries(this.#identity.attributes);
-    requireFew(entries.length);
-    return new Map(entries.map(([name, value]) => [text(name), text(value)]));
+    return (this.#attributes ??= attributesOf(this.#identity));
   }
 }
 
 class ResourceView {
-  readonly #resource: ResourceRef;
-  constructor(resource: ResourceRef) {
-    this.#resource = resource;
+  readonly #named: NamedResource;
+  constructor(named: NamedResource) {
+    this.#named = named;
   }
   get kind() {
-    return this.#resource.kind;
+    return this.#named.kind;
   }
   get name() {
-    return nameOf(this.#resource);
+    return this.#named.name;
   }
   get ref() {
-    return canonicalRef(this.#resource);
+    return this.#named.ref;
   }
 }
 
@@ -179,20 +201,22 @@ class DelegationView {
 /** The variables of one evaluation. */
 export class ConditionScope {
   readonly #input: ConditionInput;
+  #named: NamedResource | null = null;
+  #workload: WorkloadView | null = null;
   constructor(input: ConditionInput) {
     this.#input = input;
   }
   get request() {
-    return new RequestView(this.#input);
+    return new RequestView(this.#input, this.#resource());
   }
   get session() {
     return new SessionView(this.#input.session);
   }
   get workload() {
-    return new WorkloadView(this.#input.session.workload);
+    return (this.#workload ??= new WorkloadView(this.#input.session.workload));
   }
   get resource() {
-    return new ResourceView(this.#input.resource);
+    return new ResourceView(this.#resource());
   }
   get tool() {
     return new ToolView(this.#input.tool);
@@ -202,6 +226,9 @@ export class ConditionScope {
   }
   get now() {
     return this.#input.now;
+  }
+  #resource(): NamedResource {
+    return (this.#named ??= new NamedResource(this.#input.resource));
   }
 }
 
@@ -285,19 +312,19 @@ function texts(values: readonly string[]): readonly string[] {
   return values;
 }
 
+/** A Map, because an attribute may be called `constructor`. */
+function attributesOf({ attributes }: WorkloadIdentity): ReadonlyMap<string, string> {
+  const entries = Object.entries(attributes);
+  requireFew(entries.length);
+  return new Map(entries.map(([name, value]) => [text(name), text(value)]));
+}
+
 function requireFew(count: number): void {
   if (count > MAX_ITEMS) throw new RangeError(`a list or map holds more than ${MAX_ITEMS} entries`);
 }
 
-/** The one spelling of the name, so that no condition is passed by writing a name differently. */
 function nameOf({ kind, name }: ResourceRef): string {
   const canonical = canonicalName(kind, name);
   if (canonical === null) throw new Error(`the name is not one of a ${kind}`);
   return text(canonical);
 }
-
-const nameIfKind = (kind: ResourceKind, resource: ResourceRef): string => (resource.kind === kind ? nameOf(resource) : '');
-
-/** The reference with its name in the one spelling. */
-const canonicalRef = (resource: ResourceRef): string =>
-  resource.ref.slice(0, resource.ref.length - resource.name.length) + nameOf(resource);

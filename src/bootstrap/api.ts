@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import packageJson from '../../package.json' with { type: 'json' };
-import { makeBroker } from '../broker/broker.ts';
 import { expireDue } from '../broker/expire-due.ts';
 import { sendNotifications } from '../broker/send-notifications.ts';
 import type { AuditLog } from '../domain/audit-log.ts';
@@ -72,7 +71,7 @@ export async function makeApi(configuration: Configuration, parts: Partial<Parts
   });
   const file = watchConfiguration(configuration, made, { clock, log, metrics });
   const http: HttpDeps = {
-    broker: makeBroker(made.broker),
+    broker: () => made.current().broker,
     clock,
     metrics,
     log,
@@ -89,7 +88,7 @@ export async function makeApi(configuration: Configuration, parts: Partial<Parts
       },
       details: file.details(),
     }),
-    publicKeys: () => made.broker.tokens.publicKeys(),
+    publicKeys: () => made.current().deps.tokens.publicKeys(),
     version: packageJson.version,
   };
   const servers: [Server, ListenAddress][] = [[await makeHttpServer(http), environment.ASB_ADDR]];
@@ -104,7 +103,7 @@ export async function makeApi(configuration: Configuration, parts: Partial<Parts
       file.start();
       stopCleanup = startCleanupLoop({
         clock,
-        expireDue: expireDue({ ...made.broker, repository, retentionSeconds: environment.ASB_RETENTION_SECONDS }),
+        expireDue: expireDue({ ...made.outbox, repository, runtime, retentionSeconds: environment.ASB_RETENTION_SECONDS }),
         newRequestId,
         intervalSeconds: environment.ASB_CLEANUP_INTERVAL_SECONDS,
         limit: CLEANUP_LIMIT,

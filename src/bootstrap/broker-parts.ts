@@ -5,12 +5,13 @@ import { makeSessionTokens } from '../authn/session-tokens.ts';
 import { rememberVerified } from '../authn/verified-tokens.ts';
 import { workloadHash } from '../authn/workload-hash.ts';
 import { makeApprovalNotifications } from '../broker/approval-notifications.ts';
-import type { BrokerDeps } from '../broker/broker.ts';
+import { type Broker, type BrokerDeps, makeBroker } from '../broker/broker.ts';
 import type { SendNotificationsDeps } from '../broker/send-notifications.ts';
 import { makeUpstream } from '../connectors/github/upstream.ts';
 import { makeIdSource } from '../crypto/random-ids.ts';
 import { makeProxyDelivery } from '../delivery/proxy-delivery.ts';
 import type { Clock } from '../domain/clock.ts';
+import type { IdSource } from '../domain/id-source.ts';
 import type { MemoryGauge } from '../domain/memory-gauge.ts';
 import type { Repository } from '../domain/repository.ts';
 import type { RuntimeStore } from '../domain/runtime-store.ts';
@@ -20,7 +21,6 @@ import { makeNotifiers } from '../notify/notifiers.ts';
 import type { Configuration } from './configuration.ts';
 import { type DecidingParts, makeDecidingParts } from './deciding-parts.ts';
 import { openKeySource } from './key-sources.ts';
-import { LiveParts } from './live-parts.ts';
 import type { IssuerSettings, Settings } from './settings.ts';
 import { systemRandom } from './system-random.ts';
 
@@ -38,64 +38,91 @@ export interface Hooks {
   wakeOutbox: () => void;
 }
 
-/** What the use cases run on, and the part of it that a configuration file replaces. */
+/** The use cases, all of them deciding by one configuration. */
+export interface Assembly {
+  parts: DecidingParts;
+  deps: BrokerDeps;
+  broker: Broker;
+}
+
+/** What runs, and how it is put together anew from other settings. */
 export interface BrokerParts {
-  broker: BrokerDeps;
+  /** What is in force. Whoever asks at the start of a call is answered by one configuration to its end. */
+  current(): Assembly;
+  /** Throws ConfigurationError when a file that the settings name cannot be used; what is in force stays so. */
+  replace(settings: Settings): void;
+  /** What sends notifications runs on. */
   outbox: SendNotificationsDeps;
-  live: LiveParts;
-  /** Makes the deciding parts of other settings. Throws ConfigurationError. */
-  decide: (settings: Settings) => DecidingParts;
 }
 
 const SESSION_TTL_SECONDS = 900;
 
 /** Puts together what the use cases run on. Throws ConfigurationError when a file that the settings name cannot be used. */
-export function makeBrokerParts({ environment, keys, settings }: Configuration, stores: Stores, hooks: Hooks): BrokerParts {
-  const { clock, repository, runtime } = stores;
-  const { sessionKeys } = keys;
+export function makeBrokerParts(configuration: Configuration, stores: Stores, hooks: Hooks): BrokerParts {
+  const { environment, keys, settings } = configuration;
+  const { clock, repository } = stores;
   const upstream = makeUpstream();
   const openKeys = rememberedKeys(clock, hooks.onFetchFailure);
-  const decide = (next: Settings): DecidingParts => makeDecidingParts(next, { environment, clock, openKeys, upstream });
-  const live = new LiveParts(decide(settings));
-
-  const ids = makeIdSource({ clock, handleKey: sessionKeys.secretFor('proxy-handle') });
-  const issuer = environment.ASB_SESSION_TOKEN_ISSUER;
-  const receivers = () => live.receivers;
+  const ids = makeIdSource({ clock, handleKey: keys.sessionKeys.secretFor('proxy-handle') });
   const publicBaseUrl = environment.ASB_PUBLIC_BASE_URL ?? null;
-  const links = makeLinkSigner({ keys: sessionKeys, issuer, publicBaseUrl });
-  const notifiers = makeNotifiers({ receivers, links, clock });
-  const audited = { clock, ids, repository, revision: () => live.grants.revision };
-  const { attestation, sessions, grants, operators, delegations, connectors } = live;
+  const links = makeLinkSigner({ keys: keys.sessionKeys, issuer: environment.ASB_SESSION_TOKEN_ISSUER, publicBaseUrl });
+  const notifiers = makeNotifiers({ receivers: () => current.parts.receivers, links, clock });
+  const notifications = makeApprovalNotifications({ ids, notifiers, wake: hooks.wakeOutbox });
+  const shared = { ...sharedDeps(configuration, stores, ids), notifications };
+  const assemble = (next: Settings): Assembly => {
+    const parts = makeDecidingParts(next, { environment, clock, openKeys, upstream });
+    const deps = { ...shared, ...decidingDeps(configuration, parts, clock) };
+    return { parts, deps, broker: makeBroker(deps) };
+  };
+  let current = assemble(settings);
   return {
-    live,
-    decide,
-    outbox: { ...audited, notifiers, random: systemRandom },
-    broker: {
-      ...audited,
-      runtime,
-      attestation,
-      sessions,
-      grants,
-      operators,
-      delegations,
-      connectors,
-      proofs: makeProofVerifier({ clock, runtime, ids }),
-      callbacks: makeCallbackVerifier({ receivers, keys: sessionKeys, issuer, clock }),
-      notifications: makeApprovalNotifications({ ids, notifiers, wake: hooks.wakeOutbox }),
-      tokens: rememberVerified(makeSessionTokens({ keys: sessionKeys, issuer, clock }), clock),
-      hashWorkload: workloadHash,
-      sessionTtlSeconds: SESSION_TTL_SECONDS,
-      deliveries: [makeProxyDelivery(ids)],
-      maxOpenGrantsPerSession: environment.ASB_MAX_OPEN_GRANTS,
-      memory: stores.memory,
-      maxBufferedBytes: environment.ASB_PROXY_MAX_BUFFERED_BYTES,
-      budget: {
-        maxConcurrent: environment.ASB_PROXY_MAX_CONCURRENT,
-        maxRequests: environment.ASB_PROXY_MAX_REQUESTS,
-        maxBytes: environment.ASB_PROXY_MAX_BYTES,
-        timeoutSeconds: environment.ASB_PROXY_TIMEOUT_SECONDS,
-      },
+    current: () => current,
+    replace(next) {
+      current = assemble(next);
     },
+    outbox: { clock, ids, repository, revision: () => current.parts.grants.revision, notifiers, random: systemRandom },
+  };
+}
+
+/** What stays over a reload: state, and what the environment alone says. */
+function sharedDeps({ environment, keys }: Configuration, stores: Stores, ids: IdSource) {
+  const { clock, repository, runtime, memory } = stores;
+  const issuer = environment.ASB_SESSION_TOKEN_ISSUER;
+  return {
+    clock,
+    ids,
+    repository,
+    runtime,
+    memory,
+    proofs: makeProofVerifier({ clock, runtime, ids }),
+    tokens: rememberVerified(makeSessionTokens({ keys: keys.sessionKeys, issuer, clock }), clock),
+    hashWorkload: workloadHash,
+    sessionTtlSeconds: SESSION_TTL_SECONDS,
+    deliveries: [makeProxyDelivery(ids)],
+    maxOpenGrantsPerSession: environment.ASB_MAX_OPEN_GRANTS,
+    maxBufferedBytes: environment.ASB_PROXY_MAX_BUFFERED_BYTES,
+    budget: {
+      maxConcurrent: environment.ASB_PROXY_MAX_CONCURRENT,
+      maxRequests: environment.ASB_PROXY_MAX_REQUESTS,
+      maxBytes: environment.ASB_PROXY_MAX_BYTES,
+      timeoutSeconds: environment.ASB_PROXY_TIMEOUT_SECONDS,
+    },
+  };
+}
+
+/** What a configuration says, with the revision that names it. */
+function decidingDeps({ environment, keys }: Configuration, parts: DecidingParts, clock: Clock) {
+  const { attestation, sessions, grants, operators, delegations, connectors, receivers } = parts;
+  const issuer = environment.ASB_SESSION_TOKEN_ISSUER;
+  return {
+    attestation,
+    sessions,
+    grants,
+    operators,
+    delegations,
+    connectors,
+    revision: () => grants.revision,
+    callbacks: makeCallbackVerifier({ receivers: () => receivers, keys: keys.sessionKeys, issuer, clock }),
   };
 }
 

@@ -28,7 +28,7 @@ const NO_FILE: ConfigurationWatch = {
 /** Keeps the parts that decide in step with the configuration file. A file with a mistake changes nothing. */
 export function watchConfiguration(
   { environment, settings: first, file, warnings }: Configuration,
-  { live, decide }: Pick<BrokerParts, 'live' | 'decide'>,
+  { replace }: Pick<BrokerParts, 'replace'>,
   { clock, log, metrics }: { clock: Clock; log: Log; metrics: Metrics },
 ): ConfigurationWatch {
   let revision = first.revision;
@@ -57,13 +57,13 @@ export function watchConfiguration(
         seen: file.seen,
         onLoaded(settings, doubts) {
           try {
-            live.replace(decide(settings));
+            replace(settings);
           } catch (error) {
             if (!(error instanceof ConfigurationError)) throw error;
-            rejected(error.problems);
-            return;
+            return error.problems;
           }
           accepted(settings, doubts);
+          return [];
         },
         onRejected: rejected,
         onError: (error) => log.error({ error }, 'the configuration file could not be taken up; the next look tries again'),

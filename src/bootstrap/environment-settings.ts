@@ -102,10 +102,20 @@ function keysOf(path: string | undefined, url: URL | undefined): KeySettings {
   return { kind: 'pem_file', path: path ?? '' };
 }
 
+/** Names the settings of a file together with what the environment adds to them. */
+export function revisionWith(fileRevision: string, environment: Environment): string {
+  const { ASB_GITHUB_ALLOWED_OPERATIONS: operations, ASB_GITHUB_API_BASE_URL: api } = environment;
+  return hashOf({ fileRevision, ...attestationOf(environment), operations, api });
+}
+
 /** SHA-256, hex, over the canonical JSON (RFC 8785): the same data has the same name. */
 function revisionOf(data: Omit<Settings, 'revision'>): string {
   const policies = data.policies.map((policy) => ({ ...policy, condition: policy.condition?.source ?? null }));
-  const canonical = canonicalize(JSON.parse(JSON.stringify({ ...data, policies })));
+  return hashOf({ ...data, policies });
+}
+
+function hashOf(data: object): string {
+  const canonical = canonicalize(JSON.parse(JSON.stringify(data)));
   if (canonical === undefined) throw new Error('the settings have no canonical form');
   return hash('sha256', canonical);
 }

@@ -1,5 +1,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 
+/** The one in use, and far more than are still to be verified after it has been replaced. */
+const MAX_KEYS = 16;
 const PEM_BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g;
 const PEM_BEGIN = /-----BEGIN /g;
 const HOW_TO_MAKE_ONE = 'make one with: openssl genpkey -algorithm ed25519';
@@ -11,8 +13,11 @@ const HOW_TO_MAKE_ONE = 'make one with: openssl genpkey -algorithm ed25519';
  */
 export function parseSigningKeys(pem: string): { signing: KeyObject; verifying: readonly KeyObject[] } {
   if (pem.trim() === '') throw new Error(`the signing key file is empty; ${HOW_TO_MAKE_ONE}`);
+  const begun = pem.match(PEM_BEGIN)?.length ?? 0;
+  // Before any block is looked for: each that has no end is searched for up to the end of the file.
+  if (begun > MAX_KEYS) throw new Error(`the signing key file holds ${begun} keys; at most ${MAX_KEYS} are read`);
   const blocks = [...pem.matchAll(PEM_BLOCK)];
-  if (blocks.length === 0 || blocks.length !== pem.match(PEM_BEGIN)?.length) {
+  if (blocks.length === 0 || blocks.length !== begun) {
     throw new Error(`the signing key file is not PEM; ${HOW_TO_MAKE_ONE}`);
   }
   const keys = blocks.map(([text, label = ''], index) => readBlock(text, label, `block ${index + 1} (${label})`));

@@ -43,8 +43,7 @@ export function makeIdSource({ clock, handleKey }: IdSourceConfig): IdSource {
     eventId: () => `evt_${uuid()}` as EventId,
     tokenId: uuid,
     slotId: uuid,
-    proxyHandle: (artifactId) =>
-      `ph_${createHmac('sha256', key).update(artifactId).digest('base64url')}` as ProxyHandle,
+    proxyHandle: (artifactId) => `ph_${createHmac('sha256', key).update(artifactId).digest('base64url')}` as ProxyHandle,
     hashHandle: (handle) => hash('sha256', handle) as HandleHash,
   };
 }

@@ -6,7 +6,8 @@ import type { Metrics } from './metrics.ts';
 import type { RateWindows } from './rate-limit.ts';
 
 export interface TransportDeps {
-  broker: Broker;
+  /** The use cases in force; asked once for each call, which is then answered by one configuration to its end. */
+  broker: () => Broker;
   clock: Clock;
   metrics: Metrics;
   log: Log;

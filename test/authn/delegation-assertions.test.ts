@@ -71,6 +71,7 @@ describe('a delegation assertion', () => {
     ['every registered claim of RFC 7519', { claims: { aud: 'asb', nbf: start, iat: start } }],
     ['neither iat nor nbf', { claims: { iat: undefined, nbf: undefined } }],
     ['no key id and no type', { header: { kid: undefined, typ: undefined } }],
+    ['a life of 90 days', { claims: { exp: start + 90 * 86_400 } }],
     ['a clock that is 30 seconds ahead', { claims: { nbf: start + 30, iat: start + 30 } }],
   ])('with %s is accepted', async (_name, options) => {
     await expect(verifier.verify(await mint(options))).resolves.toMatchObject({ subject: 'dora' });
@@ -150,6 +151,7 @@ const refused: readonly (readonly [name: string, attempt: () => string | Promise
   ['before its beginning', () => withClaims({ nbf: start + 31 }), 'not valid yet'],
   ['issued in the future', () => withClaims({ iat: start + 31 }), 'not valid yet'],
   ['ending at the end of time', () => withClaims({ exp: 1e300 }), 'exp claim is malformed'],
+  ['ending in a year', () => withClaims({ exp: start + 365 * 86_400 }), 'at most 90 days ahead'],
   ['ending within a second', () => withClaims({ exp: start + 0.5 }), 'exp claim is malformed'],
   ...['sub', 'jti', 'tenant_id', 'agent_id', 'allowed_capabilities'].flatMap(
     (name) =>

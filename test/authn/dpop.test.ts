@@ -18,7 +18,7 @@ const CREDENTIAL = 'header.payload.signature';
 function makeMarks() {
   const held = new Map<string, { value: string; expiresAt: Date }>();
   const runtime: Pick<RuntimeStore, 'claim'> = {
-    async claim(key, value, expiresAt, now) {
+    async claim(_kind, key, value, expiresAt, now) {
       const holder = held.get(key);
       if (holder !== undefined && now < holder.expiresAt) return holder.value === value;
       held.set(key, { value, expiresAt });

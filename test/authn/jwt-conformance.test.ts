@@ -1,11 +1,12 @@
-import { createPrivateKey, randomUUID } from 'node:crypto';
-import { calculateJwkThumbprint } from 'jose';
+import { createPrivateKey, createPublicKey, randomUUID } from 'node:crypto';
+import { calculateJwkThumbprint, compactVerify } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { makeProofVerifier } from '../../src/authn/dpop.ts';
 import { parseJwks } from '../../src/authn/jwks.ts';
 import { staticKeys } from '../../src/authn/key-source.ts';
 import { type JwtRules, verifySignedJwt } from '../../src/authn/signed-jwt.ts';
 import { keyRingFromPem } from '../../src/crypto/key-ring.ts';
+import type { ClaimKind } from '../../src/domain/runtime-store.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { JWT_ATTACKS, makeJwt, negated } from '../support/jwt-attacks.ts';
 import { makeSigningKey, signingKeyFrom, verifiersOf } from '../support/jwt-verifiers.ts';
@@ -47,6 +48,18 @@ describe('published vectors', () => {
     await expect(verifySignedJwt(rulesOf({ ...publicJwk }), token)).rejects.toThrow('not signed by a key');
   });
 
+  test('RFC 7515 appendix A.4 (ES512) has a good signature, by an algorithm and a key that nothing here takes', async () => {
+    const { jwk, signed, token } = vectors.ES512;
+    const key = createPublicKey({ key: jwk, format: 'jwk' });
+    expect(Buffer.from((await compactVerify(token, key)).payload).toString()).toBe(signed);
+    await expect(compactVerify(otherSignature(token), key)).rejects.toThrow('signature verification failed');
+    expect(() => parseJwks({ keys: [jwk] })).toThrow('no key that can be used here');
+    const publicKey = key.toCryptoKey({ name: 'ECDSA', namedCurve: 'P-521' }, true, ['verify']);
+    const keys = { find: () => [{ alg: 'ES256' as const, kid: 'p521', publicKey }] };
+    const rules = { ...rulesOf(vectors.ES256.jwk), keys };
+    await expect(verifySignedJwt(rules, token)).rejects.toMatchObject({ code: 'unauthorized' });
+  });
+
   test('RFC 8037 appendix A.4 is the signature that we make', () => {
     const { jwk, d, signed, token } = vectors.ED25519;
     const key = signingKeyFrom('EdDSA', createPrivateKey({ key: { ...jwk, d }, format: 'jwk' }));
@@ -77,7 +90,7 @@ describe('published vectors', () => {
   ])('RFC 9449 %s is a good proof, once, and for its own request alone', async (_name, vector) => {
     const { proof, method, url, at, credential, thumbprint } = vector;
     const used = new Set<string>();
-    const runtime = { claim: async (mark: string) => !used.has(mark) && used.add(mark).has(mark) };
+    const runtime = { claim: async (_kind: ClaimKind, mark: string) => !used.has(mark) && used.add(mark).has(mark) };
     const verifier = makeProofVerifier({ clock: new FakeClock(at), runtime, ids: { slotId: randomUUID } });
     const presented = { proofs: [proof], method, url };
     await expect(verifier.verify({ presented: { ...presented, method: 'PUT' }, credential })).rejects.toThrow('htm');
@@ -92,7 +105,9 @@ const keys = [makeSigningKey('RS256'), makeSigningKey('ES256'), makeSigningKey('
 const verifiers = (await Promise.all(keys.map((key) => verifiersOf(key, clock)))).flat();
 
 const kindOf = (name: string) => name.replace(/ by .*$/, '');
-const OF_A_TOKEN: unknown = expect.stringMatching(/^(attestation|session_token|authorization|delegation_assertion|DPoP): /);
+const OF_A_TOKEN: unknown = expect.stringMatching(
+  /^(attestation|session_token|authorization|delegation_assertion|assertion|DPoP): /,
+);
 const refusal = { name: 'BrokerError', code: 'unauthorized', message: OF_A_TOKEN };
 
 describe.each(verifiers)('$name', (verifier) => {
@@ -100,6 +115,7 @@ describe.each(verifiers)('$name', (verifier) => {
     ['RFC 7515 appendix A.1 (HS256)', vectors.HS256],
     ['RFC 7515 appendix A.2 (RS256)', vectors.RS256.token],
     ['RFC 7515 appendix A.3 (ES256)', vectors.ES256.token],
+    ['RFC 7515 appendix A.4 (ES512)', vectors.ES512.token],
     ['RFC 7515 appendix A.5 (none)', vectors.UNSECURED],
     ['RFC 8037 appendix A.4 (EdDSA)', vectors.ED25519.token],
     ['RFC 9449 section 4.1 (DPoP)', vectors.DPOP_TOKEN_REQUEST.proof],

@@ -41,3 +41,29 @@ test('whoever holds a known workload cannot change it for others', () => {
   Reflect.set(given.attributes, 'pod_name', 'spoilt');
   expect(known(anIdentity()).identity).toEqual(anIdentity());
 });
+
+/** As much as an identity may say of itself. */
+const verbose = (subject: string, letter: string): WorkloadIdentity =>
+  anIdentity({
+    type: 'oidc',
+    subject,
+    attributes: Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`claim_${index}`, letter.repeat(512)])),
+  });
+
+test.each([
+  ['Latin letters', 'a', 500],
+  ['letters of two bytes', '\u0416', 250],
+])('workloads that say much of themselves push each other out: %s', (_name, letter, most) => {
+  const known = makeKnownWorkloads();
+  const first = known(verbose('first', letter)).identity;
+  expect(known(verbose('first', letter)).identity).toBe(first);
+  for (let index = 0; index < most; index += 1) known(verbose(`other-${index}`, letter));
+  expect(known(verbose('first', letter)).identity).not.toBe(first);
+});
+
+test('thousands of pods are known at once', () => {
+  const known = makeKnownWorkloads();
+  const pods = Array.from({ length: 5000 }, (_, index) => anIdentity({ attributes: { pod_name: `reviewer-${index}` } }));
+  const first = pods.map((pod) => known(pod).identity);
+  expect(pods.map((pod) => known(pod).identity).every((identity, index) => identity === first[index])).toBe(true);
+});

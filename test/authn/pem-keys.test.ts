@@ -69,6 +69,8 @@ describe('public keys from PEM', () => {
     ['X25519', publicPem(x25519.publicKey), /kind x25519/],
     ['P-384', publicPem(p384.publicKey), /curve secp384r1/],
     ['secp256k1', publicPem(secp256k1.publicKey), /curve secp256k1/],
+    ['beginnings without an end', '-----BEGIN PUBLIC KEY-----\n'.repeat(17), /holds 17 keys; at most 16/],
+    ['a megabyte of beginnings', '-----BEGIN A-----\n'.repeat(60_000), /holds 60000 keys; at most 16/],
     ['more keys than a forged token may cost', spki.repeat(17), /holds 17 keys; at most 16/],
   ])('%s is refused', (_name, pem, message) => {
     expect(() => parsePublicKeys(pem)).toThrow(message);

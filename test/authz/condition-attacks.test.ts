@@ -9,6 +9,13 @@ const nested = (depth: number): string => {
   return names.reduceRight((inner, name) => `session.tool_context.exists(${name}, ${inner})`, 't0 == "x"');
 };
 const list = (length: number): string => `[${Array.from({ length }, (_, index) => index).join(', ')}]`;
+/** Lists in lists by reference: each level holds the one before it as often as a list has elements, and comparing visits them all. */
+const bomb = (from: string, level: (held: string) => string): string => {
+  const levels = Array.from({ length: 4 }, (_, index) => index);
+  const open = levels.map((at) => `[${level(`m${at}`)}].all(m${at + 1}, [${level(`n${at}`)}].all(n${at + 1}, `).join('');
+  return `[${from}].all(m0, [${from}].all(n0, ${open}m4 == n4${'))'.repeat(5)}`;
+};
+const NESTED = /a list or map holds texts, numbers, times and bools here/;
 const doubling = (times: number): string => `[request.tool]${'.map(x, x + x)'.repeat(times)}.size() == 1`;
 
 describe('a condition that no request may be made to pay for is refused when it is loaded', () => {
@@ -44,6 +51,50 @@ describe('a condition that no request may be made to pay for is refused when it 
     ],
     ['a sum hidden in a ternary', '(true ? [request.tool + "a"] : ["b"]).exists(x, x == "a")', /computed with \+/],
     ['a sum hidden in an index', '[[request.tool + "a"]][0].exists(x, x == "a")', /computed with \+/],
+    ['a bomb of lists made by map', bomb('"a"', (held) => `session.tool_context.map(x, ${held})`), NESTED],
+    ['a bomb of lists written out', bomb('"a"', (held) => `[${Array(8).fill(held).join(', ')}]`), NESTED],
+    ['a bomb of maps', bomb('"a"', (held) => `{"a": ${held}, "b": ${held}, "c": ${held}}`), NESTED],
+    ['a bomb of variables', bomb('session', (held) => `[${held}, ${held}]`), NESTED],
+    ['a list kept by a map', 'session.tool_context.map(t, session.tool_context) == []', NESTED],
+    ['a list kept by a map with a filter', 'session.tool_context.map(t, true, tool.trust_tags) == []', NESTED],
+    ['a map kept by a map', '["a"].map(t, workload.attributes).size() == 1', NESTED],
+    ['a list kept by a ternary', '[true ? session.tool_context : tool.trust_tags].size() == 1', NESTED],
+    ['a list made by filter', '[session.tool_context.filter(t, true)].size() == 1', NESTED],
+    ['a list made by a sum', '[session.tool_context + tool.trust_tags].size() == 1', NESTED],
+    ['a list under a key', '{"a": session.tool_context}.a == []', NESTED],
+    ['a list as a key', '{session.tool_context: 1}.size() == 1', NESTED],
+    ['a variable kept by a map', 'session.tool_context.map(t, session).size() == 1', NESTED],
+    ['a variable in a list', '[session][0][request.tool] != "x"', NESTED],
+    [
+      'a text looked for in a text, for each pair',
+      'session.tool_context.all(a, tool.trust_tags.all(b, !workload.subject.contains(workload.issuer)))',
+      /too expensive/,
+    ],
+    [
+      'a short text looked for in a long one, by many for each',
+      `session.tool_context.all(a, ${Array(8).fill('!a.contains("ab")').join(' && ')})`,
+      /too expensive/,
+    ],
+    [
+      'a text looked for in one as long, by many for each',
+      `session.tool_context.all(a, ${Array(8).fill('!a.contains(workload.issuer)').join(' && ')})`,
+      /too expensive/,
+    ],
+    [
+      'sums of lists compared for each',
+      `session.tool_context.all(a, ${Array(20).fill('tool.trust_tags').join(' + ')} != [a])`,
+      /too expensive/,
+    ],
+    [
+      'maps compared for each, many times',
+      `session.tool_context.all(a, ${Array(20).fill('workload.attributes == workload.attributes').join(' && ')})`,
+      /too expensive/,
+    ],
+    [
+      'a long sum looked through for each',
+      `session.tool_context.all(a, !(${Array(80).fill('workload.subject').join(' + ')}).contains(a))`,
+      /too expensive/,
+    ],
     ['a text doubled by names', 'cel.bind(a, "xx", cel.bind(b, a + a, b + b == ""))', /bind is not available/],
     ['an expression that backtracks', 'request.tool.matches("^(a+)+$")', /matches is not available/],
     [
@@ -131,7 +182,6 @@ describe('what cannot be evaluated is denied', () => {
     ['not having a key that is not there', '!(workload.attributes["team"] == "core")'],
     ['an index that is not there', 'session.tool_context[9] == "github"'],
     ['an index below nought', 'session.tool_context[-1] == "github"'],
-    ['a field by a name that a request brings', '[session][0][request.tool] != "x"'],
     [
       'a list longer than any',
       'session.tool_context.exists(t, t == "github")',

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { makeSuggest } from '../../src/bootstrap/config-file/nearest-name.ts';
 import { parseConfigFile } from '../../src/bootstrap/config-file/parse-config-file.ts';
 import { changed, doubtsOf, mistakesOf, NO_ISSUERS, SAMPLE } from './config-file-sample.ts';
 
@@ -555,5 +556,54 @@ test('defaults are filled in', () => {
     delegations: [],
     notifications: { receivers: [] },
     connectors: { github: {} },
+  });
+});
+
+describe('a file with more mistakes than anybody makes costs no more than one with a few', () => {
+  const many = (count: number, name: (index: number) => string): string[] =>
+    Array.from({ length: count }, (_, index) => name(index));
+  const hinted = (text: string): number =>
+    parseConfigFile(text, NO_ISSUERS).problems.filter(({ message }) => message.includes('did you mean')).length;
+
+  test.each<[name: string, text: string]>([
+    ['tenants', changed('tenants: [acme] }', `tenants: [${many(300, () => 'acne').join(', ')}] }`)],
+    ['values of a list', changed('roles: [approver]', `roles: [${many(300, () => 'aprover').join(', ')}]`)],
+    [
+      'fields',
+      changed(
+        'max_ttl: 15m',
+        `max_ttl: 15m\n${many(26, (at) => `        approva${'abcdefghijkmnopqrstuvwxyzA'[at]}: 1`).join('\n')}`,
+      ),
+    ],
+    [
+      'issuers',
+      changed(
+        '    tools:',
+        `${many(300, () => '      - { type: oidc, issuer: "https://ci.exampel", subject: x, agents: [reviewer] }').join('\n')}\n    tools:`,
+      ),
+    ],
+  ])('names are suggested for the first of many unknown %s only', (_name, text) => {
+    expect(hinted(text)).toBe(20);
+  });
+
+  test('only the first names are compared', () => {
+    let given = 0;
+    function* names(): Generator<string> {
+      for (; given < 10_000; given += 1) yield `tenant-${given}`;
+    }
+    expect(makeSuggest()('tenant-x', names())).toBe('; did you mean tenant-0?');
+    expect(given).toBeLessThanOrEqual(200);
+  });
+
+  test('nothing is compared once the suggestions are used up', () => {
+    const suggest = makeSuggest();
+    const answers = many(21, () => suggest('acne', ['acme']));
+    expect(answers.slice(0, 20)).toEqual(many(20, () => '; did you mean acme?'));
+    const untouched = {
+      [Symbol.iterator]: (): Iterator<string> => {
+        throw new Error('compared');
+      },
+    };
+    expect(suggest('acne', untouched)).toBe('');
   });
 });

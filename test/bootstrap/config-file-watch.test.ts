@@ -28,8 +28,14 @@ class StepClock extends FakeClock {
   }
 }
 
+interface Watched {
+  read?: FileReader;
+  /** What is wrong with settings whose file is good. */
+  unusable?: () => readonly string[];
+}
+
 /** Watches a folder's file from a first reading on. */
-async function watched(path: string, read: FileReader = readRegularFile) {
+async function watched(path: string, { read = readRegularFile, unusable = () => [] }: Watched = {}) {
   const clock = new StepClock();
   const told: string[] = [];
   const first = await readConfigFile(path, NO_ISSUERS, { read });
@@ -39,7 +45,11 @@ async function watched(path: string, read: FileReader = readRegularFile) {
     load,
     read,
     seen: first.seen,
-    onLoaded: ({ policies }) => void told.push(`max ${policies[0]?.maxTtlSeconds ?? 0}`),
+    onLoaded({ policies }) {
+      const problems = unusable();
+      if (problems.length === 0) told.push(`max ${policies[0]?.maxTtlSeconds ?? 0}`);
+      return problems;
+    },
     onRejected: (problems) => void told.push(...problems.map((line) => line.replace(path, 'FILE'))),
     onError: (error) => void told.push(`error: ${String(error)}`),
   });
@@ -185,6 +195,70 @@ test('a token that is rotated is not a change', async () => {
   expect(load).not.toHaveBeenCalled();
 });
 
+const NO_TOKEN = 'FILE:36:85: attestation.kubernetes[0].token_review.token_file: the file cannot be read (ENOENT)';
+
+test('a file that was rejected for want of a token is in force once the token is there', async () => {
+  using folder = new ConfigFolder();
+  const { clock, told, watcher } = await watched(folder.file);
+  folder.remove('token');
+  folder.write('asb.yaml', withMax('20m'));
+  await clock.step(10);
+  await clock.step(1);
+  await clock.step(10);
+  await clock.step(10);
+  expect(told).toEqual([NO_TOKEN]);
+  folder.write('token', 'a token');
+  await clock.step(10);
+  await clock.step(10);
+  await watcher.stop();
+  expect(told).toEqual([NO_TOKEN, 'max 1200']);
+});
+
+test('settings that could not be used are in force once they can be, and each state is told once', async () => {
+  using folder = new ConfigFolder();
+  let problems: readonly string[] = ['ci.pem is gone'];
+  const { clock, told, watcher } = await watched(folder.file, { unusable: () => problems });
+  folder.write('asb.yaml', withMax('20m'));
+  await clock.step(10);
+  await clock.step(1);
+  await clock.step(10);
+  problems = ['ca.pem is gone'];
+  await clock.step(10);
+  await clock.step(10);
+  problems = [];
+  await clock.step(10);
+  await clock.step(10);
+  await watcher.stop();
+  expect(told).toEqual(['ci.pem is gone', 'ca.pem is gone', 'max 1200']);
+});
+
+test('a rejected file that is being written is left until it stays the same', async () => {
+  using folder = new ConfigFolder();
+  const { clock, told, load, watcher } = await watched(folder.file);
+  folder.write('asb.yaml', 'version: 1');
+  await clock.step(10);
+  await clock.step(1);
+  const loads = load.mock.calls.length;
+  folder.write('asb.yaml', withMax('20m').replace(/ +condition[^]*/, ''));
+  await clock.step(10);
+  folder.write('asb.yaml', withMax('20m'));
+  await clock.step(1);
+  expect(load).toHaveBeenCalledTimes(loads);
+  await clock.step(1);
+  await watcher.stop();
+  expect(told).toEqual(['FILE:1:1: tenants: is missing', 'max 1200']);
+});
+
+test('a reload tells what is wrong even when it has been told', async () => {
+  using folder = new ConfigFolder();
+  const { told, watcher } = await watched(folder.file);
+  folder.write('asb.yaml', 'version: 1');
+  await watcher.reload();
+  await watcher.reload();
+  await watcher.stop();
+  expect(told).toEqual(['FILE:1:1: tenants: is missing', 'FILE:1:1: tenants: is missing']);
+});
+
 test('a reload reads at once, whether the file has changed or not', async () => {
   using folder = new ConfigFolder();
   const { told, watcher } = await watched(folder.file);
@@ -237,14 +311,14 @@ const settle = () => new Promise(setImmediate);
 
 test('reloads never overlap, and those that are asked for meanwhile share one', async () => {
   const clock = new FakeClock();
-  const { load, release, mostAtOnce } = heldBack([rejected('first'), rejected('second'), rejected('third')]);
+  const { load, release, mostAtOnce } = heldBack([rejected('first'), rejected('second'), rejected('second')]);
   const told: string[] = [];
   const watcher = watchConfigFile({
     clock,
     load,
     read: () => Promise.resolve({ failure: 'is not looked at' }),
     seen: new Map(),
-    onLoaded: () => undefined,
+    onLoaded: () => [],
     onRejected: (problems) => void told.push(...problems),
     onError: (error) => void told.push(String(error)),
   });
@@ -262,7 +336,12 @@ test('reloads never overlap, and those that are asked for meanwhile share one', 
   release[1]?.();
   await Promise.all([second, third]);
   expect(told).toEqual(['first', 'second']);
-  expect(release).toHaveLength(2);
+  // The look that fell due meanwhile, which tries again what was rejected.
+  await settle();
+  expect(release).toHaveLength(3);
+  release[2]?.();
+  await settle();
+  expect(told).toEqual(['first', 'second']);
   expect(mostAtOnce()).toBe(1);
   await watcher.stop();
 });
@@ -276,7 +355,7 @@ test('stopping waits for the reading under way and begins no other', async () =>
     load,
     read: () => Promise.resolve({ failure: 'is gone' }),
     seen: new Map([['x', 'was there']]),
-    onLoaded: () => undefined,
+    onLoaded: () => [],
     onRejected,
     onError: () => undefined,
   });
@@ -295,7 +374,7 @@ test('settings that cannot be put in force are an error, and the next look tries
   using folder = new ConfigFolder();
   const clock = new StepClock();
   const { seen } = await readConfigFile(folder.file, NO_ISSUERS);
-  const onLoaded = vi.fn((): Promise<void> => Promise.resolve()).mockRejectedValueOnce(new Error('no keys'));
+  const onLoaded = vi.fn((): Promise<readonly string[]> => Promise.resolve([])).mockRejectedValueOnce(new Error('no keys'));
   const onError = vi.fn();
   const watcher = watchConfigFile({
     clock,

@@ -291,6 +291,7 @@ describe('attacks are refused, decide nothing and are on record', () => {
     ['a callback without iat', () => sign({ claims: { iat: undefined } }), 'unauthorized'],
     ['a callback without an id', () => sign({ claims: { jti: undefined } }), 'unauthorized'],
     ['a callback with a claim that is not known', () => sign({ claims: { only_on: 'tuesdays' } }), 'unauthorized'],
+    ['a callback with a subject', () => sign({ claims: { sub: 'ana' } }), 'unauthorized'],
     ['a callback with another decision', () => sign({ claims: { decision: 'maybe' } }), 'unauthorized'],
     ['a callback for another request', () => sign({ claims: { request_hash: 'cd'.repeat(32) } }), 'unauthorized'],
     ['a callback for another approval', () => sign({ claims: { approval_id: anApprovalId() } }), 'unauthorized'],
@@ -378,8 +379,10 @@ describe('each word counts once', () => {
 
   test('a jti stands for one decision', async () => {
     const first = await world.ask({ approval: { requiredApprovers: 2 } });
-    const of = (decision: string) =>
-      signCallback(first, { key: hookKey.privateKey, now: world.clock.now(), claims: { decision, jti: 'the-only-one' } });
+    const of = (decision: string) => {
+      const claims = { iss: 'second', decision, jti: 'the-only-one' };
+      return signCallback(first, { key: otherKey.privateKey, now: world.clock.now(), claims });
+    };
     const approvalId = first.approval.id;
     await decide(await of('approve'), { approvalId });
     await expect(decide(await of('deny'), { approvalId })).rejects.toMatchObject({ code: 'conflict' });
@@ -419,7 +422,14 @@ describe('who decides', () => {
     asked = await world.ask({ approval: { requiredApprovers: 2 } });
   }
 
+  /** Says in the configuration whom the receiver `hook` speaks for. */
+  function nameHook(approver: string | null) {
+    const [, ...others] = world.configured.receivers;
+    world.configured.receivers = [aWebhook({ callbackKey: hookKey.publicKey, approver }), ...others];
+  }
+
   test('one receiver is one person, however often it says yes', async () => {
+    nameHook('olga');
     await askForTwo();
     expect(await decide(await link())).toMatchObject({ state: 'pending' });
     await expect(decide(await sign())).rejects.toMatchObject({ code: 'conflict' });
@@ -441,6 +451,82 @@ describe('who decides', () => {
     const { approve } = await linkTokens(world, asked, 'second');
     await expect(decide(approve)).rejects.toMatchObject({ code: 'forbidden', reason: 'self_approval' });
     await expectUndecided();
+  });
+
+  const workload = { issuer: 'https://kubernetes.default.svc', subject: 'system:serviceaccount:agents:reviewer' };
+  const delegator = { issuer: 'https://delegation.acme.example', subject: 'dora' };
+  const careful = [
+    ['two must say yes', { requiredApprovers: 2 }],
+    ['somebody delegated', { excluded: [workload, delegator] }],
+    ['two must say yes and somebody delegated', { requiredApprovers: 2, excluded: [workload, delegator] }],
+  ] as const;
+  const kinds = ['link', 'callback'] as const;
+  const wordOf = async (kind: (typeof kinds)[number], decision: 'approve' | 'deny') =>
+    kind === 'link' ? (await linkTokens(world, asked))[decision] : sign({ claims: { decision } });
+  const cases = careful.flatMap(([when, approval]) => kinds.map((kind) => ({ when, approval, kind })));
+
+  test.each(cases)(
+    'a receiver without a named approver may not approve by $kind where $when',
+    async ({ approval, kind }) => {
+      asked = await world.ask({ approval });
+      const token = await wordOf(kind, 'approve');
+      const refusal = { code: 'forbidden', reason: 'approver_not_named' };
+      await expect(decide(token)).rejects.toMatchObject({ ...refusal, rule: 'receiver' });
+      await expectUndecided();
+      const { id: approvalId } = asked.approval;
+      const [event, ...more] = world.audit.events.filter(({ type }) => type === 'approval.refused');
+      expect(more).toEqual([]);
+      expect(event).toMatchObject({ ...refusal, subject: { approvalId }, details: { rule: 'receiver' } });
+      // The word is not used up: the same one counts once its approver is named.
+      nameHook('olga');
+      const state = asked.approval.requiredApprovers === 1 ? 'issued' : 'pending';
+      expect(await decide(token)).toMatchObject({ state });
+      expect((await approvalNow()).decisions).toMatchObject([{ approver: { issuer: 'callback:hook', subject: 'olga' } }]);
+    },
+  );
+
+  test.each(cases)('a receiver without a named approver may deny by $kind where $when', async ({ approval, kind }) => {
+    asked = await world.ask({ approval });
+    expect(await decide(await wordOf(kind, 'deny'))).toMatchObject({ state: 'denied' });
+    expect((await approvalNow()).decisions).toMatchObject([
+      { approver: { issuer: 'callback:hook', subject: 'callback:hook' }, decision: 'deny' },
+    ]);
+  });
+
+  test.each(kinds)('it may approve by %s where one yes is enough and nobody delegated', async (kind) => {
+    expect(asked.approval).toMatchObject({ requiredApprovers: 1, excluded: [workload] });
+    expect(await decide(await wordOf(kind, 'approve'))).toMatchObject({ state: 'issued' });
+  });
+
+  test.each([
+    ['another person', 'pete', 'conflict'],
+    ['nobody', null, 'forbidden'],
+    ['the person of another receiver', 'ana', 'conflict'],
+  ])('a receiver says yes once, even when it speaks for %s by then', async (_who, approver, code) => {
+    nameHook('olga');
+    await askForTwo();
+    await decide(await link());
+    nameHook(approver);
+    await expect(decide(await sign())).rejects.toMatchObject({ code });
+    expect(await approvalNow()).toMatchObject({ state: 'pending', decisions: [{ approver: { subject: 'olga' } }] });
+    expect((await grantNow()).state).toBe('pending');
+  });
+
+  test('a receiver that said yes may still deny, whoever it speaks for by then', async () => {
+    nameHook('olga');
+    await askForTwo();
+    await decide(await link());
+    nameHook('pete');
+    expect(await decide(await sign({ claims: { decision: 'deny' } }))).toMatchObject({ state: 'denied' });
+  });
+
+  test('who said yes by one receiver says it by no other that speaks for them later', async () => {
+    nameHook('olga');
+    await askForTwo();
+    await decide(await link());
+    world.configured.receivers = [aWebhook({ name: 'second', callbackKey: otherKey.publicKey, approver: 'olga' })];
+    const { approve } = await linkTokens(world, asked, 'second');
+    await expect(decide(approve)).rejects.toMatchObject({ code: 'conflict' });
   });
 });
 

@@ -126,6 +126,7 @@ export const approvalConflicts: Attempt[] = [
 const changes: [string, Partial<ApprovalTerms>][] = [
   ['on another request', { requestHash: 'c'.repeat(64) }],
   ['that needs fewer people', { requiredApprovers: 1 }],
+  ['whose yes answers again', { reuse: true }],
   ['that excludes nobody', { excluded: [] }],
   ['that waits longer', { expiresAt: after(1e6) }],
   ['for another grant', { grantId: aGrantId() }],

@@ -89,7 +89,7 @@ export function repositoryAuditContract(open: OpenRepository): void {
       expect(await repository.findApproval(tenantId, grant.approvalId)).toBeNull();
       expect(await repository.findApprovalOfRequest(tenantId, id, grant.requestHash)).toBeNull();
       expect(await repository.findApproval(tenantId, earlier.approval.id)).toEqual(earlier.approval);
-      expect(await repository.findDueNotifications(after(1e6), 10)).toEqual([]);
+      expect(await repository.findDueNotifications(after(1e6), 10, [])).toEqual([]);
       expect(await repository.findBlock({ tenantId, runId, workloadHash })).toBeNull();
       const page = { limit: 10, after: null };
       expect((await repository.listGrants(tenantId, {}, page)).rows).toEqual([earlier.grant]);

@@ -27,6 +27,7 @@ import { repositoryListingContract } from './repository-listing-contract.ts';
 import { repositoryOutboxContract } from './repository-outbox-contract.ts';
 import { conflicts, mistakes } from './repository-refusals.ts';
 import { repositoryRequestIdContract } from './repository-request-id-contract.ts';
+import { repositoryRequirementsContract } from './repository-requirements-contract.ts';
 import { repositoryRevocationContract } from './repository-revocation-contract.ts';
 import { eachWithRepository, givenIssuedGrant, givenSession, type OpenRepository } from './repository-under-test.ts';
 
@@ -41,6 +42,7 @@ export function repositoryContract(name: string, open: OpenRepository): void {
     repositoryExpiryContract(open);
     repositoryApprovalContract(open);
     repositoryRequestIdContract(open);
+    repositoryRequirementsContract(open);
     repositoryRevocationContract(open);
     repositoryOutboxContract(open);
     repositoryListingContract(open);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { issueGrant } from '../../src/domain/grant.ts';
+import { endGrant, issueGrant } from '../../src/domain/grant.ts';
 import type { TenantId } from '../../src/domain/ids.ts';
 import type { Repository } from '../../src/domain/repository.ts';
 import {
@@ -17,7 +17,7 @@ import { eachWithRepository, givenPendingGrant, givenSession, type OpenRepositor
 
 type Given = Awaited<ReturnType<typeof givenEverything>>;
 
-/** One row of each kind, in one tenant. */
+/** One row of each kind, and a grant that has ended, in one tenant. */
 async function givenEverything(repository: Repository) {
   const session = await givenSession(repository, aSession());
   const approved = aGrant(session, { requestId: 'one' });
@@ -25,10 +25,16 @@ async function givenEverything(repository: Repository) {
   const artifact = anArtifact(grant);
   const event = anEvent({ subject: { tenantId: TENANT, sessionId: session.id } });
   const { approval } = await givenPendingGrant(repository, session);
+  const opened = aGrant(session);
+  const live = issueGrant(opened, anArtifactId(), after(1));
   await repository.transact((unit) => {
     unit.insertGrant(approved);
     unit.updateGrant({ expected: 'approved', next: grant });
     unit.insertArtifact(artifact);
+    unit.insertGrant(opened);
+    unit.updateGrant({ expected: 'approved', next: live });
+    unit.insertArtifact(anArtifact(live));
+    unit.updateGrant({ expected: 'issued', next: endGrant(live, 'revoked', after(2), 'stop') });
     unit.insertBlock(aBlock({ runId: session.runId }));
     unit.record(event);
   });
@@ -58,6 +64,15 @@ const reads: [string, (repository: Repository, tenantId: TenantId, given: Given)
   [
     'finding the active sessions of a workload',
     (repository, tenantId, { session: { workloadHash } }) => repository.findActiveSessions({ tenantId, workloadHash }, 10),
+  ],
+  [
+    'finding the ended handles of a run',
+    (repository, tenantId, { session: { runId } }) => repository.findEndedHandles({ tenantId, runId }, after(0)),
+  ],
+  [
+    'finding the ended handles of a workload',
+    (repository, tenantId, { session: { workloadHash } }) =>
+      repository.findEndedHandles({ tenantId, workloadHash }, after(0)),
   ],
   [
     'asking for a block',

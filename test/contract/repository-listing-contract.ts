@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { decideApproval } from '../../src/domain/approval.ts';
 import { endGrant } from '../../src/domain/grant.ts';
-import type { AgentId, RunId, TenantId, WorkloadHash } from '../../src/domain/ids.ts';
+import type { AgentId, RunId, SessionId, TenantId, WorkloadHash } from '../../src/domain/ids.ts';
 import type { Page, PageRequest, Repository } from '../../src/domain/repository.ts';
 import {
   aGrant,
@@ -9,12 +9,19 @@ import {
   anEvent,
   aPendingGrant,
   aSession,
+  aSessionId,
   aWord,
   after,
   OTHER_TENANT,
   TENANT,
 } from '../support/entities.ts';
-import { eachWithRepository, endSessionAfter, givenSession, type OpenRepository } from './repository-under-test.ts';
+import {
+  eachWithRepository,
+  endSessionAfter,
+  givenPendingGrant,
+  givenSession,
+  type OpenRepository,
+} from './repository-under-test.ts';
 
 interface Listing {
   name: string;
@@ -170,6 +177,7 @@ export function repositoryListingContract(open: OpenRepository): void {
 
   cursors(open);
   filters(open);
+  strangeSessions(open);
 }
 
 function cursors(open: OpenRepository): void {
@@ -300,6 +308,77 @@ function filters(open: OpenRepository): void {
       expect(
         (await repository.listAuditEvents(TENANT, { approvalId: asked.subject.approvalId } as object, EVERYTHING)).rows,
       ).toEqual([asked]);
+    });
+  });
+}
+
+type OfSession = (
+  repository: Repository,
+  tenantId: TenantId,
+  sessionId: SessionId,
+  page: PageRequest,
+) => Promise<Page<{ id: string }>>;
+
+const ofSession: [string, OfSession][] = [
+  ['grants', (repository, tenantId, sessionId, page) => repository.listGrants(tenantId, { sessionId }, page)],
+  [
+    'grants in a state',
+    (repository, tenantId, sessionId, page) => repository.listGrants(tenantId, { sessionId, state: 'pending' }, page),
+  ],
+  ['approvals', (repository, tenantId, sessionId, page) => repository.listApprovals(tenantId, { sessionId }, page)],
+  [
+    'approvals in a state',
+    (repository, tenantId, sessionId, page) => repository.listApprovals(tenantId, { sessionId, state: 'pending' }, page),
+  ],
+  ['audit events', (repository, tenantId, sessionId, page) => repository.listAuditEvents(tenantId, { sessionId }, page)],
+];
+
+function strangeSessions(open: OpenRepository): void {
+  describe("another tenant's session", () => {
+    const under = eachWithRepository(open);
+
+    /** Two sessions of two tenants with as much in each. */
+    const givenBoth = async () => {
+      const { repository } = under.current;
+      const own = await givenSession(repository);
+      const foreign = await givenSession(repository, aSession({ tenantId: OTHER_TENANT }));
+      for (const { id: sessionId, tenantId } of [own, foreign, own, foreign, own, foreign]) {
+        await givenPendingGrant(repository, sessionId === own.id ? own : foreign);
+        await repository.transact((unit) => unit.record(anEvent({ subject: { tenantId, sessionId } })));
+      }
+      return { own, foreign };
+    };
+
+    it.each(ofSession)(
+      'answers a list of its %s as an unknown one does, from the start and after cursors',
+      async (_, list) => {
+        const { repository } = under.current;
+        const { own, foreign } = await givenBoth();
+        const cursors = [
+          null,
+          (await list(repository, TENANT, own.id, { limit: 1, after: null })).next,
+          (await list(repository, OTHER_TENANT, foreign.id, { limit: 1, after: null })).next,
+        ];
+        expect(new Set(cursors).size).toBe(3);
+        for (const after of cursors) {
+          for (const limit of [1, 2, 100]) {
+            const unknown = await list(repository, TENANT, aSessionId(), { limit, after });
+            expect(unknown).toEqual({ rows: [], next: null });
+            expect(await list(repository, TENANT, foreign.id, { limit, after })).toEqual(unknown);
+          }
+        }
+      },
+    );
+
+    it.each(ofSession)('refuses a broken cursor of its %s as an unknown one does', async (_, list) => {
+      const { repository } = under.current;
+      const { foreign } = await givenBoth();
+      for (const sessionId of [foreign.id, aSessionId()]) {
+        await expect(list(repository, TENANT, sessionId, { limit: 1, after: 'no cursor' })).rejects.toMatchObject({
+          code: 'invalid_request',
+          message: expect.stringMatching(/^page_token: /),
+        });
+      }
     });
   });
 }

@@ -1,11 +1,15 @@
 import { describe, expect, it } from 'vitest';
+import { endArtifact } from '../../src/domain/artifact.ts';
+import { endGrant } from '../../src/domain/grant.ts';
 import type { RunId, TenantId, WorkloadHash } from '../../src/domain/ids.ts';
 import { type ActiveSession, endSession } from '../../src/domain/session.ts';
 import type { BlockQuestion, UnitOfWork } from '../../src/domain/unit-of-work.ts';
-import { aBlock, anEvent, aSession, after, OTHER_TENANT, TENANT } from '../support/entities.ts';
+import { aBlock, aGrant, anEvent, aSession, after, OTHER_TENANT, TENANT } from '../support/entities.ts';
 import {
   eachWithRepository,
   endSessionAfter,
+  givenIssuedGrant,
+  givenPendingGrant,
   givenSession,
   type OpenRepository,
   winnersOf,
@@ -20,6 +24,7 @@ const OTHER_WORKLOAD = 'f'.repeat(64) as WorkloadHash;
 export function repositoryRevocationContract(open: OpenRepository): void {
   blocks(open);
   activeSessions(open);
+  endedHandles(open);
   killSwitch(open);
 }
 
@@ -174,6 +179,87 @@ function activeSessions(open: OpenRepository): void {
       expect(await repository.findActiveSessions({ tenantId: TENANT, runId: OTHER_RUN }, 10)).toEqual([]);
       expect(await repository.findActiveSessions({ tenantId: TENANT, workloadHash: OTHER_WORKLOAD }, 10)).toEqual([]);
       expect(await repository.findActiveSessions({ tenantId: 't_none' as TenantId, runId: RUN }, 10)).toEqual([]);
+    });
+  });
+}
+
+function endedHandles(open: OpenRepository): void {
+  describe('the ended handles', () => {
+    const under = eachWithRepository(open);
+    const OURS = { runId: RUN, workloadHash: WORKLOAD };
+    const givenOpen = (overrides: Partial<ActiveSession> = {}) =>
+      givenIssuedGrant(under.current.repository, aSession({ ...OURS, ...overrides }));
+    const ended = async (seconds: number, overrides: Partial<ActiveSession> = {}) => {
+      const { grant, artifact } = await givenOpen(overrides);
+      await under.current.repository.transact((unit) => {
+        unit.updateGrant({ expected: 'issued', next: endGrant(grant, 'revoked', after(seconds), 'stop') });
+        unit.updateArtifact({ expected: 'issued', next: endArtifact(artifact, 'revoked', after(seconds)) });
+      });
+      return { grantId: grant.id, handleHash: artifact.handleHash };
+    };
+    const targets = [
+      ['run', { runId: RUN }, { runId: OTHER_RUN }],
+      ['workload', { workloadHash: WORKLOAD }, { workloadHash: OTHER_WORKLOAD }],
+    ] as const;
+    const find = async (target: { runId: RunId } | { workloadHash: WorkloadHash }, seconds: number) => {
+      const found = await under.current.repository.findEndedHandles({ tenantId: TENANT, ...target }, after(seconds));
+      return found.toSorted((one, other) => (one.grantId < other.grantId ? -1 : 1));
+    };
+
+    it.each(targets)('of a %s are those whose grants ended at the moment or later', async (_, target) => {
+      const [first, second, third] = [await ended(10), await ended(20), await ended(30)];
+      expect(await find(target, 0)).toEqual([first, second, third]);
+      expect(await find(target, 10)).toEqual([first, second, third]);
+      expect(await find(target, 10.001)).toEqual([second, third]);
+      expect(await find(target, 30)).toEqual([third]);
+      expect(await find(target, 30.001)).toEqual([]);
+    });
+
+    it.each(targets)('of a %s are no open ones, no strange ones and none that had no handle', async (_, target, other) => {
+      const { repository } = under.current;
+      await givenOpen();
+      await ended(10, other);
+      await ended(10, { tenantId: OTHER_TENANT });
+      const session = await givenSession(repository, aSession(OURS));
+      const { grant: asked } = await givenPendingGrant(repository, session);
+      const approved = aGrant(session);
+      await repository.transact((unit) => {
+        unit.updateGrant({ expected: 'pending', next: endGrant(asked, 'denied', after(10), 'no') });
+        unit.insertGrant(approved);
+        unit.updateGrant({ expected: 'approved', next: endGrant(approved, 'revoked', after(10), 'stop') });
+      });
+      expect(await find(target, 0)).toEqual([]);
+      const one = await ended(10);
+      expect(await find(target, 0)).toEqual([one]);
+    });
+
+    it.each(targets)('of a %s are also those that ended with their session', async (_, target) => {
+      const { session, grant, artifact } = await givenOpen();
+      await endSessionAfter(under.current.repository, session, 15);
+      expect(await find(target, 15)).toEqual([{ grantId: grant.id, handleHash: artifact.handleHash }]);
+      expect(await find(target, 16)).toEqual([]);
+    });
+
+    it.each(['expired', 'revoked'] as const)(
+      'are also of a grant that was %s after the handle was used up',
+      async (state) => {
+        const { grant, artifact } = await givenOpen();
+        const used = { ...grant, state: 'used' as const };
+        await under.current.repository.transact((unit) => {
+          unit.updateArtifact({ expected: 'issued', next: endArtifact(artifact, 'used', after(3)) });
+          unit.updateGrant({ expected: 'issued', next: used });
+        });
+        expect(await find({ runId: RUN }, 0)).toEqual([]);
+        const next = endGrant(used, state, after(10), 'over');
+        await under.current.repository.transact((unit) => unit.updateGrant({ expected: 'used', next }));
+        expect(await find({ runId: RUN }, 10)).toEqual([{ grantId: grant.id, handleHash: artifact.handleHash }]);
+      },
+    );
+
+    it('are none of a run with the name of the workload, and the other way round', async () => {
+      await ended(10);
+      expect(await find({ runId: WORKLOAD as string as RunId }, 0)).toEqual([]);
+      expect(await find({ workloadHash: RUN as string as WorkloadHash }, 0)).toEqual([]);
     });
   });
 }

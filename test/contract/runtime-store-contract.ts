@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ProxyBudget, RuntimeStore, SlotRequest } from '../../src/domain/runtime-store.ts';
+import { CLAIM_KINDS, type ProxyBudget, type RuntimeStore, type SlotRequest } from '../../src/domain/runtime-store.ts';
 import { aHandleHash, after } from '../support/entities.ts';
 
 export interface RuntimeStoreUnderTest {
@@ -232,7 +232,7 @@ export function runtimeStoreContract(name: string, open: () => Promise<RuntimeSt
 function claims(store: () => RuntimeStore): void {
   const aKey = (): string => `claim ${randomUUID()}`;
   const claim = (key: string, value: string, now = after(0), expiresAt = after(60)) =>
-    store().claim(key, value, expiresAt, now);
+    store().claim('proof', key, value, expiresAt, now);
 
   it('gives a key to the first of fifty who claim it at once, and to no other', async () => {
     const key = aKey();
@@ -270,6 +270,17 @@ function claims(store: () => RuntimeStore): void {
     const keys = [key, `${key} `, key.toUpperCase(), `${key}"`, `"${key}"`, `${key}:`, `${key}💥`];
     for (const [index, one] of keys.entries()) expect(await claim(one, `value ${index}`)).toBe(true);
     for (const one of keys) expect(await claim(one, 'another')).toBe(false);
+  });
+
+  it('keeps the kinds of claims apart', async () => {
+    const key = aKey();
+    for (const kind of CLAIM_KINDS) expect(await store().claim(kind, key, `first ${kind}`, after(60), after(0))).toBe(true);
+    for (const kind of CLAIM_KINDS) {
+      expect(await store().claim(kind, key, 'another', after(60), after(1))).toBe(false);
+      expect(await store().claim(kind, key, `first ${kind}`, after(60), after(1))).toBe(true);
+    }
+    await store().forgetExpired(after(60));
+    for (const kind of CLAIM_KINDS) expect(await store().claim(kind, key, 'another', after(90), after(60))).toBe(true);
   });
 
   it('keeps a claim that still holds when the others are forgotten', async () => {

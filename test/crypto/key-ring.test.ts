@@ -91,6 +91,8 @@ describe('a signing key file that is not one', () => {
     ['rubbish', 'rubbish', /not PEM/],
     ['without an end', good.replace(/-----END.*/, ''), /not PEM/],
     ['a JWK', JSON.stringify(current.privateKey.export({ format: 'jwk' })), /not PEM/],
+    ['more keys than anybody keeps', good.repeat(17), /holds 17 keys; at most 16/],
+    ['a megabyte of beginnings', '-----BEGIN A-----\n'.repeat(60_000), /holds 60000 keys; at most 16/],
     ['not a key inside', '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----', /block 1 .* cannot be decoded/],
     ['encrypted', encrypted.toString(), /block 1 .* is encrypted/],
     ['public only', publicPem(current.publicKey), /public keys only/],

@@ -13,6 +13,7 @@ const anApproval = (requiredApprovers = 1): PendingApproval => ({
   runId: 'run' as RunId,
   requestHash: '0'.repeat(64),
   requiredApprovers,
+  reuse: false,
   excluded: [],
   state: 'pending',
   decisions: [],

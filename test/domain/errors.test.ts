@@ -27,8 +27,13 @@ it.each([
 });
 
 it('a refusal names its rule', () => {
-  const error = errors.forbidden('tool_not_in_context', 'add the tool to tool_context');
-  expect(error).toMatchObject({ code: 'forbidden', reason: 'tool_not_in_context', message: 'add the tool to tool_context' });
+  const error = errors.forbidden('tool_not_in_context', 'add the tool to tool_context', { rule: 'tool_context' });
+  expect(error).toMatchObject({
+    code: 'forbidden',
+    reason: 'tool_not_in_context',
+    rule: 'tool_context',
+    message: 'add the tool to tool_context',
+  });
 });
 
 it('keeps the cause for the log and out of what the caller reads', () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Asb, bodyOf, GRANT_REQUEST, startAsb } from '../support/asb.ts';
 import { aWaitingGrant, collect, decide, openIn, USE, type Waiting } from '../support/approvals.ts';
-import { type Configured, configured, TENANTS } from '../support/configured.ts';
+import { type Configured, configured, tenantOf, TENANTS } from '../support/configured.ts';
 import type { CallResult } from '../support/transports.ts';
 
 let file: Configured;
@@ -69,57 +69,6 @@ describe('an approval', () => {
     expect(issuesOf(waiting.grant_id)).toBe(0);
   });
 
-  test('reaches an agent that waits for it', async () => {
-    const waiting = await aWaitingGrant(asb);
-    const answer = asb.call('getGrant', { grant_id: waiting.grant_id, wait_seconds: 30 }, { bearer: waiting.bearer });
-    await decide(asb, 'approveGrant', waiting);
-    let answered: CallResult | null = null;
-    void answer.then((result) => (answered = result));
-    await expect
-      .poll(() => {
-        asb.clock.advance(0.5);
-        return answered;
-      })
-      .not.toBeNull();
-    expect(bodyOf(await answer)).toMatchObject({ state: 'issued', delivery: { kind: 'proxy_handle' } });
-  });
-
-  test('of which nobody speaks runs out, and the agent hears so', async () => {
-    const waiting = await aWaitingGrant(asb);
-    asb.clock.advance(301);
-    expect(await decide(asb, 'approveGrant', waiting)).toMatchObject({ ok: false, code: 'conflict' });
-    // The cleanup of this broker comes once an hour.
-    asb.clock.advance(3600 - 301);
-    const bearer = await asb.operatorToken(['viewer']);
-    const read = () => asb.call('getGrant', { grant_id: waiting.grant_id }, { bearer });
-    await expect.poll(async () => bodyOf(await read())).toMatchObject({ state: 'expired' });
-    expect(bodyOf(await read())).toMatchObject({ end_reason: 'session expired' });
-    expect(issuesOf(waiting.grant_id)).toBe(0);
-  });
-
-  test('is for its request alone: another needs its own, and gets its own', async () => {
-    const waiting = await aWaitingGrant(asb, TENANTS.reuse);
-    await decide(asb, 'approveGrant', waiting);
-    const bearer = waiting.bearer;
-    const same = await asb.call('requestGrant', { ...waiting.request, request_id: 'same-again' }, { bearer });
-    expect(bodyOf(same)).toMatchObject({ state: 'issued', approval_id: waiting.approval_id });
-    const changes: Record<string, Record<string, string | number>> = {
-      resource: { resource_ref: 'github:repo:acme/other' },
-      ttl: { ttl_seconds: 301 },
-      reason: { reason: 'something else' },
-    };
-    for (const [name, change] of Object.entries(changes)) {
-      const other = bodyOf(
-        await asb.call('requestGrant', { ...waiting.request, ...change, request_id: `other-${name}` }, { bearer }),
-      );
-      expect(other).toMatchObject({ state: 'pending' });
-      expect((other as { approval_id: string }).approval_id).not.toBe(waiting.approval_id);
-    }
-    const session = await openIn(asb, TENANTS.reuse);
-    const elsewhere = await asb.call('requestGrant', waiting.request, { bearer: session.bearer });
-    expect(bodyOf(elsewhere)).toMatchObject({ state: 'pending' });
-  });
-
   test('that asks for two counts two people, and one of them once', async () => {
     const waiting = await aWaitingGrant(asb, TENANTS.two);
     expect(bodyOf(await decide(asb, 'approveGrant', waiting, { subject: 'olga' }))).toMatchObject({ state: 'pending' });
@@ -143,8 +92,7 @@ describe('an approval', () => {
   test('asks the policy again at the moment of the last yes', async () => {
     const waiting = await aWaitingGrant(asb);
     const before = structuredClone(file.config);
-    const tenant = file.config.tenants.find(({ id }) => id === TENANTS.human);
-    Object.assign(tenant ?? {}, { policies: [] });
+    Object.assign(tenantOf(file, TENANTS.human), { policies: [] });
     file.write();
     await asb.reload();
     expect(await decide(asb, 'approveGrant', waiting)).toMatchObject({

@@ -1,9 +1,15 @@
-import { randomUUID } from 'node:crypto';
-import { CompactSign } from 'jose';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { type Asb, bodyOf, startAsb } from '../support/asb.ts';
-import { aWaitingGrant, collect, decide, type Waiting } from '../support/approvals.ts';
+import {
+  aToldGrant as toldOf,
+  aWaitingGrant,
+  collect,
+  decide,
+  signedByReceiver,
+  type SignedOptions,
+  type Told,
+} from '../support/approvals.ts';
 import { type Configured, configured, TENANTS } from '../support/configured.ts';
 import { startReceiver, type TestReceiver } from '../support/receiver.ts';
 import type { CallResult } from '../support/transports.ts';
@@ -25,66 +31,8 @@ beforeEach(() => {
   receiver.answer = () => ({ status: 204 });
 });
 
-const message = z.object({
-  type: z.literal('approval.requested'),
-  data: z.object({
-    approval_id: z.string(),
-    request_hash: z.string(),
-    tool: z.string(),
-    resource_ref: z.string(),
-    reason: z.string(),
-    links: z.object({ approve: z.url(), deny: z.url() }).optional(),
-  }),
-  links: z.object({ approve: z.url(), deny: z.url() }).optional(),
-});
-
-interface Told extends Waiting {
-  requestHash: string;
-  approve: string;
-  deny: string;
-}
-
-/** A grant that waits, and what the receiver was told of it. */
-async function aToldGrant(tenant: string = TENANTS.human): Promise<Told> {
-  const waiting = await aWaitingGrant(asb, tenant);
-  const heard = () => receiver.received.filter(({ body }) => body.includes(waiting.approval_id));
-  await expect
-    .poll(() => {
-      asb.clock.advance(1);
-      return heard().length;
-    })
-    .toBeGreaterThan(0);
-  const { body, headers } = heard()[0]!;
-  const { data, links = data.links } = message.parse(JSON.parse(body));
-  expect(headers['webhook-signature']).toMatch(/^v1,/);
-  const token = (url = ''): string => new URL(url).hash.slice(1);
-  return { ...waiting, requestHash: data.request_hash, approve: token(links?.approve), deny: token(links?.deny) };
-}
-
-interface Signed {
-  claims?: Record<string, unknown>;
-  header?: Record<string, unknown>;
-}
-
-/** A decision that the receiver signed itself. */
-function signed(told: Told, { claims = {}, header = {} }: Signed = {}): Promise<string> {
-  const iat = Math.floor(asb.clock.now().getTime() / 1000);
-  const payload = {
-    iss: 'pager',
-    aud: 'asb',
-    approval_id: told.approval_id,
-    request_hash: told.requestHash,
-    decision: 'approve',
-    jti: randomUUID(),
-    iat,
-    exp: iat + 120,
-    ...claims,
-  };
-  return new CompactSign(new TextEncoder().encode(JSON.stringify(payload)))
-    .setProtectedHeader({ alg: 'EdDSA', typ: 'asb-approval-callback+jwt', ...header })
-    .sign(file.receiverKey);
-}
-
+const aToldGrant = (tenant?: string): Promise<Told> => toldOf(asb, receiver, tenant);
+const signed = (told: Told, changes: SignedOptions = {}): Promise<string> => signedByReceiver(asb, file, told, changes);
 const call = (approval_id: string, assertion: string, comment = ''): Promise<CallResult> =>
   asb.call('decideByCallback', { approval_id, assertion, comment });
 const issues = (grantId: string): number =>

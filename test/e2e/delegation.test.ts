@@ -57,7 +57,39 @@ describe('a delegation is refused', () => {
     const claims = { jti: 'shared-by-mistake' };
     expect(await open(await assertion({ claims }))).toMatchObject({ ok: true });
     const stolen = await open(await assertion({ claims, agentId: 'intruder' }), { agent_id: 'intruder' });
-    expect(stolen).toMatchObject({ ok: false, code: 'forbidden', reason: 'delegation_not_yours' });
+    expect(stolen).toMatchObject({ ok: false, code: 'forbidden', reason: 'delegation_not_yours', rule: 'delegation' });
+  });
+
+  test('when another workload has used it, also as the same agent', async () => {
+    const once = await assertion({ claims: { jti: 'of-the-runner' } });
+    expect(await open(once)).toMatchObject({ ok: true });
+    const thief = await asb.attestation({
+      sub: 'system:serviceaccount:agents:thief',
+      'kubernetes.io': { namespace: 'agents', serviceaccount: { name: 'thief' } },
+    });
+    const request = await sessionRequest(asb.attestation, { tenant_id: tenantId, attestation: thief });
+    // It may act as this agent, with a delegation of its own or without one.
+    expect(await asb.call('createSession', request)).toMatchObject({ ok: true });
+    const own = { ...request, delegation_assertion: await assertion() };
+    expect(await asb.call('createSession', own)).toMatchObject({ ok: true });
+    const stolen = await asb.call('createSession', { ...request, delegation_assertion: once });
+    expect(stolen).toMatchObject({ ok: false, code: 'forbidden', reason: 'delegation_not_yours', rule: 'delegation' });
+    expect(asb.audit.events.at(-1)).toMatchObject({ type: 'session.refused', reason: 'delegation_not_yours' });
+    // Nor does the jti with other words behind it.
+    const reworded = await assertion({ claims: { jti: 'of-the-runner' }, allowedCapabilities: ['*'] });
+    expect(await asb.call('createSession', { ...request, delegation_assertion: reworded })).toMatchObject({
+      reason: 'delegation_not_yours',
+    });
+    // The workload that used it first goes on, from another pod of its account as well.
+    const sibling = await asb.attestation({
+      'kubernetes.io': {
+        namespace: 'agents',
+        pod: { name: 'runner-2', uid: 'b1946ac9-2f5c-4a2b-9d55-000000000002' },
+        serviceaccount: { name: 'runner' },
+      },
+    });
+    const more = await sessionRequest(asb.attestation, { tenant_id: tenantId, attestation: sibling });
+    expect(await asb.call('createSession', { ...more, delegation_assertion: once })).toMatchObject({ ok: true });
   });
 
   test.each<[name: string, make: () => Promise<string>, code: string, reason?: string]>([

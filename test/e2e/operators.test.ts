@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { type Asb, bodyOf, GRANT_REQUEST, sessionRequest, startAsb } from '../support/asb.ts';
 import { aWaitingGrant, collect, openIn, USE } from '../support/approvals.ts';
 import { type Configured, configured, TENANTS } from '../support/configured.ts';
-import type { CallResult, MethodName } from '../support/transports.ts';
+import type { MethodName } from '../support/transports.ts';
 
 let file: Configured;
 let asb: Asb;
@@ -115,25 +115,6 @@ describe('the kill switch', () => {
     expect(asb.audit.types()).toContain('run.revoked');
   });
 
-  test('names the grants of which a call is still under way', async () => {
-    const operator = await as('operator');
-    const { bearer } = await openIn(asb, TENANTS.free, { run_id: 'busy' });
-    const granted = bodyOf(await asb.call('requestGrant', GRANT_REQUEST, { bearer }));
-    const arrived = asb.github.nextRequest();
-    let finish = (): void => undefined;
-    asb.github.answerNext((_request, response) => {
-      finish = () => void response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
-    });
-    const call = asb.call('executeGitHubProxy', { proxy_handle: handleOf(granted), ...USE });
-    await arrived;
-    const stop = { tenant_id: TENANTS.free, run_id: 'busy' };
-    const { grant_id } = z.object({ grant_id: z.string() }).parse(granted);
-    expect(bodyOf(await asb.call('revokeRun', stop, operator))).toMatchObject({ still_revoking: [grant_id] });
-    finish();
-    await call;
-    expect(bodyOf(await asb.call('revokeRun', stop, operator))).not.toHaveProperty('still_revoking');
-  });
-
   test('ends every session of a workload, whatever its runs', async () => {
     const operator = await as('operator');
     const pod = { name: 'rogue-pod', uid: 'b1946ac9-2f5c-4a2b-9d55-000000000001' };
@@ -241,59 +222,5 @@ describe('roles', () => {
         expect(await asb.call(method, request, credential), method).toMatchObject({ ok: false, code: 'unauthorized' });
       }
     }
-  });
-});
-
-describe("another tenant's id answers exactly as an unknown one", () => {
-  /** An answer without what names the request. */
-  const told = (answer: CallResult): unknown => ({
-    ...answer,
-    requestId: '',
-    headers: { ...answer.headers, requestId: '' },
-  });
-
-  test.each<[method: MethodName, roles: string[], field: 'grant_id' | 'session_id' | 'approval_id', unknown: string]>([
-    ['getGrant', ['viewer', 'operator', 'approver', 'auditor'], 'grant_id', 'gr_01890a5d-ac96-774b-bcce-b302099a8058'],
-    ['revokeGrant', ['operator'], 'grant_id', 'gr_01890a5d-ac96-774b-bcce-b302099a8058'],
-    ['getSession', ['viewer'], 'session_id', 'sess_01890a5d-ac96-774b-bcce-b302099a8057'],
-    ['revokeSession', ['operator'], 'session_id', 'sess_01890a5d-ac96-774b-bcce-b302099a8057'],
-    ['getApproval', ['viewer'], 'approval_id', 'ap_01890a5d-ac96-774b-bcce-b302099a8057'],
-    ['approveGrant', ['approver'], 'approval_id', 'ap_01890a5d-ac96-774b-bcce-b302099a8057'],
-    ['denyGrant', ['approver'], 'approval_id', 'ap_01890a5d-ac96-774b-bcce-b302099a8057'],
-  ])('%s', async (method, roles, field, unknown) => {
-    const waiting = await aWaitingGrant(asb, TENANTS.other);
-    const ids = { grant_id: waiting.grant_id, session_id: waiting.sessionId, approval_id: waiting.approval_id };
-    for (const client of asb.clients) {
-      const bearer = await asb.operatorToken(roles);
-      const foreign = await client.call(method, { [field]: ids[field] }, { bearer });
-      expect(foreign).toMatchObject({ ok: false, code: 'not_found' });
-      expect(told(foreign)).toEqual(told(await client.call(method, { [field]: unknown }, { bearer })));
-    }
-    // Nor does it take other work to find out: both are looked up in each tenant of the operator, and nothing is read after.
-    expect(await collect(asb, waiting)).toMatchObject({ state: 'pending' });
-  });
-
-  test('to a session too', async () => {
-    const waiting = await aWaitingGrant(asb, TENANTS.other);
-    const { bearer } = await openIn(asb, TENANTS.free);
-    for (const method of ['getGrant', 'revokeGrant'] as const) {
-      const foreign = await asb.call(method, { grant_id: waiting.grant_id }, { bearer });
-      const unknown = await asb.call(method, { grant_id: 'gr_01890a5d-ac96-774b-bcce-b302099a8058' }, { bearer });
-      expect(told(foreign)).toEqual(told(unknown));
-    }
-    const mine = await asb.call('revokeSession', { session_id: waiting.sessionId }, { bearer });
-    const unknown = await asb.call('revokeSession', { session_id: 'sess_x' }, { bearer });
-    expect(told(mine)).toEqual(told(unknown));
-  });
-
-  test('and a tenant that is not ours as one that does not exist', async () => {
-    const viewer = await as('viewer');
-    for (const method of ['listSessions', 'listGrants', 'listApprovals'] as const) {
-      const foreign = await asb.call(method, { tenant_id: TENANTS.other }, viewer);
-      expect(told(foreign)).toEqual(told(await asb.call(method, { tenant_id: 't_nowhere' }, viewer)));
-    }
-    const auditor = await as('auditor');
-    const events = bodyOf(await asb.call('listAuditEvents', { tenant_id: TENANTS.free, page_size: 200 }, auditor));
-    expect(JSON.stringify(events)).not.toContain(TENANTS.other);
   });
 });

@@ -52,6 +52,15 @@ test('its claims say what is decided, by whom, until when', async () => {
   expect(other.jti).not.toBe(claims.jti);
 });
 
+test.each([
+  [true, 'yes'],
+  [false, 'no'],
+])('they say whether one yes answers again: %j is %s', async (reuse, shown) => {
+  const links = await linksFor({ approval: { reuse } });
+  expect(askedIn(links!.approve)).toMatchObject({ reuse: shown });
+  expect(askedIn(links!.deny)).toMatchObject({ reuse: shown });
+});
+
 test('a second try has the same links', async () => {
   const notice = noticeOf(anAsked(world.clock.now()), 'hook');
   const links = await world.links(notice);

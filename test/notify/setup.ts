@@ -89,6 +89,7 @@ export function anAsked(now: Date, { session: ofSession, grant: ofGrant, approva
     runId: session.runId,
     requestHash,
     requiredApprovers: 1,
+    reuse: false,
     excluded: [{ issuer: session.workload.issuer, subject: session.workload.subject }],
     state: 'pending',
     decisions: [],
@@ -148,6 +149,7 @@ export async function makeWorld(...receivers: Receiver[]) {
     notifiers,
     random: () => random.next,
     revision: () => 'r1',
+    sessions: { decide: () => ({ allowed: true }), explain: () => [] },
     grants: allows,
     connectors: { resolve: () => github, resolveProxy: () => null },
     deliveries: [makeProxyDelivery(ids)],
@@ -172,7 +174,7 @@ export async function makeWorld(...receivers: Receiver[]) {
       return asked;
     },
     /** The messages that are due `seconds` from now. */
-    due: (seconds: number) => repository.findDueNotifications(new Date(clock.now().getTime() + seconds * 1000), 1000),
+    due: (seconds: number) => repository.findDueNotifications(new Date(clock.now().getTime() + seconds * 1000), 1000, []),
     /** The types of the events about notifications. */
     outcomes: () => audit.types().filter((type) => type.startsWith('notification.')),
   };

@@ -53,9 +53,9 @@ test('the message says all that is decided about, and leads to both links', asyn
       { text: '*Capability*\n`repo.read`' },
       { text: '*Resource*\n`github:repo:acme/widgets`' },
       { text: '*Delivery*\n`proxy, for 600 seconds`' },
-      { text: '*Approvers needed*\n`1`' },
+      { text: '*Waits for*\n`1 approver, until 2026-01-02T03:09:05.000Z`' },
+      { text: '*Answers it again*\n`no`' },
       { text: '*May not decide*\n`system:serviceaccount:agents:reviewer`' },
-      { text: '*Expires*\n`2026-01-02T03:09:05.000Z`' },
     ],
   });
   expect(reason).toMatchObject({ text: { text: '*Reason*\n`review pull request 7`' } });
@@ -64,6 +64,12 @@ test('the message says all that is decided about, and leads to both links', asyn
     type: 'actions',
     elements: [{ url: expect.stringContaining('/approval#ey') }, { url: expect.stringContaining('/approval#ey') }],
   });
+});
+
+test('the message says that two are needed, and that their yes answers again', async () => {
+  const texts = textsOf(await messageFor({ approval: { requiredApprovers: 2, reuse: true } }));
+  expect(texts).toContain('*Waits for*\n`2 approvers, until 2026-01-02T03:09:05.000Z`');
+  expect(texts).toContain('*Answers it again*\n`yes`');
 });
 
 test('there are no buttons where links are switched off', async () => {

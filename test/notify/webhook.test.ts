@@ -56,6 +56,7 @@ test('a webhook says all that is decided about', async () => {
       reason: 'review pull request 7',
       request_hash: approval.requestHash,
       required_approvers: 2,
+      reuse: false,
       excluded: [{ issuer: 'https://kubernetes.default.svc', subject: 'system:serviceaccount:agents:reviewer' }],
       expires_at: '2026-01-02T03:09:05.000Z',
       links: {
@@ -64,6 +65,11 @@ test('a webhook says all that is decided about', async () => {
       },
     },
   });
+});
+
+test('a webhook says when one yes answers again', async () => {
+  await world.ask({ approval: { reuse: true } });
+  expect(dataOf(await sent())).toMatchObject({ reuse: true });
 });
 
 test('there are no links where they are switched off', async () => {

@@ -48,7 +48,7 @@ export interface Asb {
   /** One client for each transport, JSON first. */
   clients: readonly [TransportClient, ...TransportClient[]];
   attestation: (claims?: Record<string, unknown>) => Promise<{ kind: string; token: string }>;
-  /** A call over JSON. */
+  /** A call over JSON. Rejects when it is refused by no rule: whoever is refused must hear which one it was. */
   call(method: MethodName, request: JsonValue, options?: CallOptions): Promise<CallResult>;
   openSession(changes?: Record<string, JsonValue>): Promise<SessionAnswer>;
   requestGrant(sessionToken: string, changes?: Record<string, JsonValue>): Promise<GrantAnswer>;
@@ -129,7 +129,13 @@ export async function startAsb(
     kind: 'k8s_sa_jwt',
     token: await mintProjectedToken({ now: clock.now(), claims }),
   });
-  const call: Asb['call'] = (method, request, options) => clients[0].call(method, request, options);
+  const call: Asb['call'] = async (method, request, options) => {
+    const result = await clients[0].call(method, request, options);
+    if (!result.ok && result.code === 'forbidden' && result.rule === null) {
+      throw new Error(`${method} was refused, and the answer names no rule: ${result.message}`);
+    }
+    return result;
+  };
   return {
     clock,
     audit,

@@ -28,6 +28,13 @@ export const TENANTS = {
 export const OURS = Object.values(TENANTS).filter((id) => id !== TENANTS.other);
 export const WEBHOOK_SECRET = `whsec_${Buffer.from('CANARY-webhook-secret-0123456789').toString('base64')}`;
 
+/** One tenant of a configuration file, to be changed in place. */
+export function tenantOf({ config }: Pick<Configured, 'config'>, tenantId: string): Record<string, unknown> {
+  const found = config.tenants.find(({ id }) => id === tenantId);
+  if (found === undefined) throw new Error(`no tenant ${tenantId}`);
+  return found;
+}
+
 /** A configuration file in a folder of its own, with the keys behind it. */
 export interface Configured {
   /** What ASB_CONFIG_FILE names. */
@@ -38,7 +45,10 @@ export interface Configured {
   /** Signs the callbacks of the receiver `pager`. */
   receiverKey: KeyObject;
   /** What is in the file; change it and `write`. */
-  config: { tenants: Record<string, unknown>[] } & Record<string, unknown>;
+  config: {
+    tenants: Record<string, unknown>[];
+    attestation: { kubernetes: Record<string, unknown>[]; oidc?: Record<string, unknown>[] };
+  } & Record<string, unknown>;
   write(text?: string): void;
   remove(): void;
 }
@@ -62,15 +72,23 @@ const POLICY = {
   required_tool_tags: ['trusted'],
 };
 
+/** The policies of a tenant: one, with changes. */
+export const policies = (changes: Json = {}): Json[] => [{ ...POLICY, ...changes }];
+
 const tenant = (id: string, policy: Json = {}) => ({
   id,
   workload_bindings: [{ type: 'k8s_sa', issuer: ISSUER, namespace: 'agents', service_account: '*', agents: ['*'] }],
   tools: [TOOL],
-  policies: [{ ...POLICY, ...policy }],
+  policies: policies(policy),
 });
 
+export interface ConfiguredOptions {
+  /** The one person whom the receiver reaches; null where that is not said. */
+  approver?: string | null;
+}
+
 /** Writes a configuration file with all of `TENANTS`. A receiver of notifications is told of each that asks people. */
-export function configured(receiverUrl: string | null = null): Configured {
+export function configured(receiverUrl: string | null = null, { approver = 'pia' }: ConfiguredOptions = {}): Configured {
   const folder = mkdtempSync(join(tmpdir(), 'asb-configured-'));
   const operators = makeOperators();
   const delegations = makeDelegations();
@@ -124,6 +142,7 @@ export function configured(receiverUrl: string | null = null): Configured {
                   receiverKeys.publicKey.export({ format: 'pem', type: 'spki' }).toString(),
                 ),
                 links: true,
+                ...(approver === null ? {} : { approver }),
                 tenants: OURS,
               },
             ],

@@ -121,6 +121,7 @@ export function anApproval(grant: PendingGrant, overrides: Partial<PendingApprov
     runId: grant.runId,
     requestHash: grant.requestHash,
     requiredApprovers: 1,
+    reuse: false,
     excluded: [{ issuer: 'https://kubernetes.default.svc', subject: 'system:serviceaccount:agents:reviewer' }],
     createdAt: new Date(grant.createdAt),
     expiresAt: new Date(grant.expiresAt),

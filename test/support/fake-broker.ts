@@ -106,6 +106,7 @@ const APPROVAL: Approval = {
   runId: RUN_ID,
   requestHash: 'b'.repeat(64),
   requiredApprovers: 2,
+  reuse: true,
   excluded: [{ issuer: 'https://people.example', subject: 'ana' }],
   createdAt: CREATED_AT,
   expiresAt: EXPIRES_AT,

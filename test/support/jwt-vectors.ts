@@ -38,6 +38,21 @@ export const ES256 = {
   },
 };
 
+/** RFC 7515 appendix A.4. What is signed is text, no claims set. */
+export const ES512 = {
+  token:
+    'eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZA.' +
+    'AdwMgeerwtHoh-l192l60hp9wAHZFVJbLfD_UxMi70cwnZOYaRI1bKPWROc-mZZqwqT2SI-KGDKB34XO0aw_7XdtAG8GaSwFKdCAPZgoXD2YBJZC' +
+    'PEX3xKpRwcdOO8KpEHwJjyqOgzDO7iKvU8vcnwNrmxYbSW9ERBXukOXolLzeO_Jn',
+  signed: 'Payload',
+  jwk: {
+    kty: 'EC',
+    crv: 'P-521',
+    x: 'AekpBQ8ST8a8VcfVOTNl353vSrDCLLJXmPk06wTjxrrjcBpXp5EOnYG_NjFZ6OvLFV1jSfS9tsz4qUxcWceqwQGk',
+    y: 'ADSmRA43Z1DSNx_RvcLI87cdL07l6jQyyBXMoxVg_l2Th-x3S1WDhjDly79ajL4Kkd0AZMaZmh9ubmf63e3kyMj2',
+  },
+};
+
 /** RFC 7515 appendix A.5: not signed at all. */
 export const UNSECURED = `eyJhbGciOiJub25lIn0.${JOE}.`;
 

@@ -11,6 +11,12 @@ import { makeSessionTokens } from '../../src/authn/session-tokens.ts';
 import { keyRingFromPem } from '../../src/crypto/key-ring.ts';
 import { unauthorized } from '../../src/domain/errors.ts';
 import type { TenantId } from '../../src/domain/ids.ts';
+import type { KeyRing } from '../../src/domain/key-ring.ts';
+import type { ClaimKind } from '../../src/domain/runtime-store.ts';
+import { Secret } from '../../src/domain/secret.ts';
+import { CALLBACK_TYPE, makeCallbackVerifier } from '../../src/notify/callbacks.ts';
+import { LINK_AUDIENCE, LINK_TYPE } from '../../src/notify/link-token.ts';
+import { parseCallbackKey, type WebhookReceiver } from '../../src/notify/receiver.ts';
 import { githubActionsClaims, projectedClaims } from './attestations.ts';
 import type { FakeClock } from './fake-clock.ts';
 
@@ -65,8 +71,8 @@ const TENANT = 't_dev' as TenantId;
 const REQUEST = { method: 'POST', url: 'https://asb.example/v1/sessions' };
 
 /**
- * Every verifier that takes this algorithm. They share key, issuer and audience, so that nothing but what a token is for keeps one
- * kind from passing as another.
+ * Every verifier that takes this algorithm. They share key, issuer and audience (links alone have an audience of their own), so
+ * that nothing but what a token is for keeps one kind from passing as another.
  */
 export async function verifiersOf(key: SigningKey, clock: FakeClock): Promise<readonly JwtVerifier[]> {
   const publicKeys = parsePublicKeys(key.publicKey.export({ format: 'pem', type: 'spki' }).toString());
@@ -87,6 +93,8 @@ export async function verifiersOf(key: SigningKey, clock: FakeClock): Promise<re
         operators(context, fetched, 'keys fetched'),
         delegations(context),
         await proofs(context),
+        await approvalLinks(context),
+        await signedCallbacks(context),
       ];
   }
 }
@@ -99,6 +107,9 @@ interface Context {
 }
 
 const secondsOf = (clock: FakeClock) => Math.floor(clock.now().getTime() / 1000);
+
+const ringOf = ({ privateKey }: SigningKey): Promise<KeyRing> =>
+  keyRingFromPem(privateKey.export({ format: 'pem', type: 'pkcs8' }).toString());
 
 function k8s({ key, clock, fixed, header }: Context): JwtVerifier {
   const verifier = makeK8sAttestation({ issuer: ISSUER, audience: AUDIENCE, keys: fixed, clock, review: null });
@@ -126,7 +137,7 @@ function oidc({ key, clock, fixed, header }: Context): JwtVerifier {
 }
 
 async function sessions({ key, clock }: Context): Promise<JwtVerifier> {
-  const ring = await keyRingFromPem(key.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString());
+  const ring = await ringOf(key);
   const tokens = makeSessionTokens({ keys: ring, issuer: ISSUER, clock });
   return {
     name: `session tokens by ${key.alg}`,
@@ -187,9 +198,67 @@ function delegations({ key, clock, fixed, header }: Context): JwtVerifier {
   };
 }
 
+const RECEIVER: WebhookReceiver = {
+  name: 'hook',
+  kind: 'webhook',
+  secret: new Secret('nobody is told anything'),
+  tenants: [TENANT],
+  url: new URL('http://127.0.0.1:9/hook'),
+  callbackKey: null,
+  links: false,
+  approver: 'ana',
+};
+/** What both kinds of signed decisions say. */
+const aDecision = (clock: FakeClock) => ({
+  jti: randomUUID(),
+  iat: secondsOf(clock),
+  exp: secondsOf(clock) + 300,
+  approval_id: `ap_${randomUUID()}`,
+  request_hash: 'ab'.repeat(32),
+  decision: 'approve',
+});
+
+async function approvalLinks({ key, clock }: Context): Promise<JwtVerifier> {
+  const keys = await ringOf(key);
+  const receiver = { ...RECEIVER, links: true };
+  const verifier = makeCallbackVerifier({ receivers: () => [receiver], keys, issuer: ISSUER, clock });
+  const asked = { capability: 'repo.read', ttl_seconds: 600 };
+  return {
+    name: `approval links by ${key.alg}`,
+    key,
+    header: { alg: key.alg, kid: keys.signingKey.kid, typ: LINK_TYPE },
+    claims: () => ({
+      ...aDecision(clock),
+      iss: ISSUER,
+      aud: LINK_AUDIENCE,
+      tenant_id: TENANT,
+      receiver: receiver.name,
+      asked,
+    }),
+    timeClaim: 'exp',
+    verify: (token) => verifier.verify(token),
+  };
+}
+
+/** The receiver has the name of the issuer and the key of the broker, which no configuration should give it. */
+async function signedCallbacks({ key, clock }: Context): Promise<JwtVerifier> {
+  const keys = await ringOf(key);
+  const callbackKey = parseCallbackKey(key.publicKey.export({ format: 'pem', type: 'spki' }).toString());
+  const receiver = { ...RECEIVER, name: ISSUER, callbackKey };
+  const verifier = makeCallbackVerifier({ receivers: () => [receiver], keys, issuer: AUDIENCE, clock });
+  return {
+    name: `approval callbacks by ${key.alg}`,
+    key,
+    header: { alg: key.alg, typ: CALLBACK_TYPE },
+    claims: () => ({ ...aDecision(clock), iss: ISSUER, aud: AUDIENCE, comment: 'fine' }),
+    timeClaim: 'exp',
+    verify: (token) => verifier.verify(token),
+  };
+}
+
 async function proofs({ key, clock }: Context): Promise<JwtVerifier> {
   const used = new Map<string, string>();
-  const claim = async (mark: string, value: string) => {
+  const claim = async (_kind: ClaimKind, mark: string, value: string) => {
     if (!used.has(mark)) used.set(mark, value);
     return used.get(mark) === value;
   };

@@ -34,7 +34,7 @@ export async function startListeners(changes: Partial<HttpDeps> & { perMinute?: 
   let requests = 0;
   const { perMinute = MANY, ...overrides } = changes;
   const deps: HttpDeps = {
-    broker,
+    broker: () => broker,
     clock,
     metrics: makeMetrics(),
     log: makeLogger({ level: 'debug', destination: { write: (line) => logged.push(line) } }),

@@ -76,6 +76,7 @@ export const APPROVAL_RECORD: JsonValue = {
   state: 'denied',
   ...ASKED,
   required_approvers: 2,
+  reuse: true,
   decisions: [
     {
       approver: { issuer: 'https://people.example', subject: 'ben' },

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { CALLS } from '../../src/transport/calls.ts';
 import { ERROR_CODES } from '../../src/transport/errors.ts';
 import { makeMetrics } from '../../src/transport/metrics.ts';
@@ -100,4 +100,45 @@ it('two sets of metrics do not know each other', async () => {
   const [one, other] = [makeMetrics(), makeMetrics()];
   one.observeAuditEvent('grant.issued', null, null);
   expect((await other.render()).body).not.toContain('type="grant.issued"');
+});
+
+it('renders once a second, however many ask', async () => {
+  const metrics = makeMetrics();
+  const render = vi.spyOn(metrics, 'render');
+  const listeners = await startListeners({ metrics });
+  const raw = new RawClient(listeners.httpUrl);
+  const ask = () => raw.send({ method: 'GET', path: '/metrics' });
+  const flood = await Promise.all(Array.from({ length: 20 }, ask));
+  expect(flood.map(({ status }) => status)).toEqual(Array(20).fill(200));
+  listeners.clock.advance(0.999);
+  await ask();
+  expect(render).toHaveBeenCalledTimes(1);
+  metrics.observeAuditEvent('grant.issued', null, null);
+  listeners.clock.advance(0.001);
+  expect((await ask()).body.toString()).toContain('type="grant.issued"');
+  expect(render).toHaveBeenCalledTimes(2);
+  raw.close();
+  await listeners.close();
+});
+
+it('shares a rendering that is under way, and none that failed', async () => {
+  const metrics = makeMetrics();
+  const { contentType, body } = await metrics.render();
+  let finish = (): void => {};
+  const underWay = new Promise<void>((resolve) => (finish = resolve));
+  const render = vi
+    .spyOn(metrics, 'render')
+    .mockRejectedValueOnce(new Error('no numbers'))
+    .mockImplementation(() => underWay.then(() => ({ contentType, body })));
+  const listeners = await startListeners({ metrics });
+  const raw = new RawClient(listeners.httpUrl);
+  const ask = () => raw.send({ method: 'GET', path: '/metrics' }).then(({ status }) => status);
+  expect(await ask()).toBe(500);
+  const asked = [ask(), ask(), ask()];
+  await vi.waitUntil(() => render.mock.calls.length > 1);
+  finish();
+  expect(await Promise.all(asked)).toEqual([200, 200, 200]);
+  expect(render).toHaveBeenCalledTimes(2);
+  raw.close();
+  await listeners.close();
 });

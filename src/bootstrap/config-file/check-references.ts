@@ -1,12 +1,12 @@
 import { entriesOf, type Report, reportRepeats } from './entries.ts';
-import { suggestion } from './nearest-name.ts';
+import type { Suggest } from './nearest-name.ts';
 import type { FieldPath } from './problem.ts';
 import type { SalvagedFile } from './salvage.ts';
 
 type Tenants = readonly (string | undefined)[] | undefined;
 
 /** Whether every tenant that is referred to is there, and every receiver has a name of its own. */
-export function checkReferences(file: SalvagedFile, report: Report): void {
+export function checkReferences(file: SalvagedFile, report: Report, suggest: Suggest): void {
   const receivers = entriesOf(file.notifications?.receivers);
   const names = receivers.map(([index, { name }]) => [['notifications', 'receivers', index, 'name'], name] as const);
   reportRepeats(names, 'another receiver has this name; names must differ', report);
@@ -17,7 +17,7 @@ export function checkReferences(file: SalvagedFile, report: Report): void {
   if (file.tenants === undefined || ids.size < file.tenants.length) return;
   for (const [path, list] of referencesIn(file)) {
     for (const [index, id] of entriesOf(list)) {
-      if (!ids.has(id)) report([...path, index], `is not the id of a tenant of this file${suggestion(id, ids)}`);
+      if (!ids.has(id)) report([...path, index], `is not the id of a tenant of this file${suggest(id, ids)}`);
     }
   }
 }

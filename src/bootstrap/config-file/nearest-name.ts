@@ -4,18 +4,39 @@ const SHORT = 4;
 /** Nothing longer is compared. */
 const MAX_LENGTH = 64;
 
+/** A file that holds more mistakes than this is not mended name by name. */
+const MAX_SUGGESTIONS = 20;
+const MAX_NAMES = 200;
+
 /** `; did you mean NAME?` when one of the names is a slip or two away from what was written, otherwise nothing. */
-export function suggestion(written: string, names: Iterable<string>): string {
-  const nearest = nearestName(written, names);
-  return nearest === null ? '' : `; did you mean ${nearest}?`;
+export type Suggest = (written: string, names: Iterable<string>) => string;
+
+/** For whoever does not read the messages. */
+export const noSuggestion: Suggest = () => '';
+
+/**
+ * Makes suggestions for one file: for the first mistakes and out of the first names only, because otherwise every name that nobody
+ * knows would be compared with every one that is known.
+ */
+export function makeSuggest(): Suggest {
+  let left = MAX_SUGGESTIONS;
+  return (written, names) => {
+    if (left === 0) return '';
+    left -= 1;
+    const nearest = nearestName(written, names);
+    return nearest === null ? '' : `; did you mean ${nearest}?`;
+  };
 }
 
-/** The name that is the fewest slips away; null when none is near. */
+/** The name that is the fewest slips away, of the first ones; null when none is near. */
 export function nearestName(written: string, names: Iterable<string>): string | null {
   if (written.length > MAX_LENGTH) return null;
   let nearest: string | null = null;
   let least = Math.min(MAX_DISTANCE, written.length <= SHORT ? 1 : MAX_DISTANCE) + 1;
+  let compared = 0;
   for (const name of names) {
+    if (compared === MAX_NAMES) break;
+    compared += 1;
     if (Math.abs(name.length - written.length) >= least || name === written) continue;
     const distance = slips(written, name);
     if (distance < least) [nearest, least] = [name, distance];

@@ -3,6 +3,7 @@ import { checkReferences } from './check-references.ts';
 import { checkTenants } from './check-tenants.ts';
 import type { Report } from './entries.ts';
 import { type ConfigFileContext, knownIssuers } from './known-issuers.ts';
+import { makeSuggest } from './nearest-name.ts';
 import type { Problem } from './problem.ts';
 import { type FileReference, referencedFiles } from './referenced-files.ts';
 import { salvage } from './salvage.ts';
@@ -30,14 +31,15 @@ export function parseConfigFile(text: string, context: ConfigFileContext): Parse
     const problemAt = ({ path }: FileReference, message: string) => ({ line: 1, column: 1, path, message });
     return { file: null, problems: syntax, warnings: [], references: [], problemAt };
   }
-  const issues = schemaIssues(document.value);
-  const problems = [...syntax, ...problemsOf(issues, document)];
+  const suggest = makeSuggest();
+  const issues = schemaIssues(document.value, suggest);
+  const problems = [...syntax, ...problemsOf(issues, document, suggest)];
   const sound = salvage(document.value);
   const report = reportTo(problems, document);
   const issuersUnsound = issues.some(({ path }) => path[0] === 'attestation');
-  checkTenants(sound, knownIssuers(sound, context, issuersUnsound), report);
+  checkTenants(sound, { issuers: knownIssuers(sound, context, issuersUnsound), report, suggest });
   checkIssuers(sound, context, report);
-  checkReferences(sound, report);
+  checkReferences(sound, report, suggest);
   const file = problems.length === 0 ? CONFIG_FILE.parse(document.value) : null;
   const warnings: Problem[] = [];
   if (file !== null) reportWarnings(file, reportTo(warnings, document));

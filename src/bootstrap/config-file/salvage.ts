@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { noSuggestion } from './nearest-name.ts';
 import type { FieldPath } from './problem.ts';
 import { type CONFIG_FILE, ONLY_TOGETHER } from './schema.ts';
 import { fieldPath, schemaIssues } from './schema-problems.ts';
@@ -23,7 +24,7 @@ const MAX_ROUNDS = 8;
 export function salvage(value: unknown): SalvagedFile {
   const rest: unknown = structuredClone(value);
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
-    const refused = schemaIssues(rest)
+    const refused = schemaIssues(rest, noSuggestion)
       .flatMap(refusedPaths)
       .filter((path) => at(rest, path) !== undefined);
     // Sound, because the schema has just been asked.

@@ -11,16 +11,19 @@ export interface ConfigFileWatcherDeps {
   read: FileReader;
   /** What the result that is in force was made from. */
   seen: SeenFiles;
-  /** Puts new settings in force; when it rejects, those before stay. Also called when a bad file is good again. */
-  onLoaded: (settings: Settings, warnings: readonly string[]) => void | Promise<void>;
-  /** The file is bad or gone; what is in force stays so. Told once for each state of the file. */
+  /**
+   * Puts new settings in force, and answers with no problems; or answers with what is wrong with them, and leaves those before. Also
+   * called when a bad file is good again.
+   */
+  onLoaded: (settings: Settings, warnings: readonly string[]) => readonly string[] | Promise<readonly string[]>;
+  /** The file is bad or gone, or its settings are; what is in force stays so. Told again when the problems are others. */
   onRejected: (problems: readonly string[]) => void;
   /** `onLoaded` rejected, or something else went wrong that is not the file's fault; the next look tries again. */
   onError: (error: unknown) => void;
 }
 
 export interface ConfigFileWatcher {
-  /** Reads the file now, whether it has changed or not. Resolves when a reading that began after the call has been told. */
+  /** Reads the file now, whether it has changed or not, and tells what comes of it, known or not. Resolves when a reading that began after the call has been told. */
   reload(): Promise<void>;
   /** Stops to watch. Resolves when a reading under way has been told. */
   stop(): Promise<void>;
@@ -32,11 +35,13 @@ const SETTLE_MS = 1000;
 
 /**
  * Watches a configuration file and the files that it names by their content, so that replaced files and swapped symbolic links (as
- * Kubernetes swaps them) are seen as well. Two readings never overlap, and what is told is told in order.
+ * Kubernetes swaps them) are seen as well. What was rejected is tried again at every look, as the cause may be gone without a change to
+ * any file that is watched. Two readings never overlap, and what is told is told in order.
  */
 export function watchConfigFile(deps: ConfigFileWatcherDeps): ConfigFileWatcher {
   let seen = deps.seen;
   let changed: SeenFiles | null = null;
+  let rejected: string | null = null;
   let untold = false;
   let stopped = false;
   let cancel = (): void => {};
@@ -47,21 +52,22 @@ export function watchConfigFile(deps: ConfigFileWatcherDeps): ConfigFileWatcher 
     seen = result.seen;
     changed = null;
     untold = true;
-    if (result.outcome === 'invalid') deps.onRejected(result.problems);
-    else await deps.onLoaded(result.settings, result.warnings);
+    const problems = result.outcome === 'invalid' ? result.problems : await deps.onLoaded(result.settings, result.warnings);
+    const state = problems.length === 0 ? null : problems.join('\n');
+    if (state !== null && state !== rejected) deps.onRejected(problems);
+    rejected = state;
     untold = false;
   };
   const look = async (): Promise<void> => {
     if (untold) return take(await deps.load());
     const now = await currentOf(seen, deps.read);
-    if (agree(now, seen)) changed = null;
-    else if (changed === null || !agree(now, changed)) changed = now;
-    else {
-      const result = await deps.load();
-      // Once more, when it has changed again in between.
-      if (agree(now, result.seen)) await take(result);
-      else changed = now;
-    }
+    const unchanged = agree(now, seen);
+    const settled = changed !== null && agree(now, changed);
+    changed = unchanged ? null : now;
+    if (unchanged ? rejected === null : !settled) return;
+    const result = await deps.load();
+    // Once more, when it has changed again in between.
+    if (agree(now, result.seen)) await take(result);
   };
   const lookAgain = async (): Promise<void> => {
     try {
@@ -86,6 +92,7 @@ export function watchConfigFile(deps: ConfigFileWatcherDeps): ConfigFileWatcher 
       // Whoever asks while a reading has yet to begin shares it.
       waiting ??= enqueue(async () => {
         waiting = null;
+        rejected = null;
         await take(await deps.load());
       });
       return waiting;

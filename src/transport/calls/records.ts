@@ -110,6 +110,7 @@ export const approvalRecord = z
     state: z.enum(APPROVAL_STATES),
     ...asked,
     required_approvers: z.int(),
+    reuse: z.boolean(),
     decisions: z.array(
       z.strictObject({
         approver: approverRecord,
@@ -235,6 +236,7 @@ export const encodeApproval = ({ approval, grant }: ApprovalRecord): z.output<ty
   ...encodeAsked(grant),
   request_hash: approval.requestHash,
   required_approvers: approval.requiredApprovers,
+  reuse: approval.reuse,
   decisions: encodeDecisions(approval),
   excluded: approval.excluded.map(encodeApprover),
   created_at: rfc3339(approval.createdAt),

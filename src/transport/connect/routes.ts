@@ -153,7 +153,7 @@ async function answerCall(
     const onGone = call.waits ? either(gone, deps.open.whenClosing) : gone;
     const limits = { clock: deps.clock, seconds: call.deadlineSeconds, onGone };
     const caller = { requestId: request.id, proof: presentedProof(request, deps) };
-    const answer = await withinDeadline(limits, caller, (call) => ready(deps.broker, call));
+    const answer = await withinDeadline(limits, caller, (call) => ready(deps.broker(), call));
     noteIds(exchangeOf(request), answer);
     return responseMessage(call, answer);
   } catch (error) {

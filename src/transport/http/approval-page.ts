@@ -21,6 +21,7 @@ const LABELS = {
   agent_id: 'Agent', run_id: 'Run', session_id: 'Session', workload: 'Workload', tool: 'Tool', capability: 'Capability',
   resource_ref: 'Resource', delivery_mode: 'Delivery', ttl_seconds: 'Lasts (seconds)', reason: 'Reason, in the words of the agent',
   required_approvers: 'Approvers needed',
+  reuse: 'Answers it again',
 };
 const WORDS = { approve: 'Approve', deny: 'Deny' };
 const OUTCOMES = {

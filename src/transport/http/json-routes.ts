@@ -25,7 +25,7 @@ export function addJsonRoutes(app: FastifyInstance, deps: JsonDeps, open: OpenRe
         const onGone = call.waits ? either(whenClosed(reply), open.whenClosing) : whenClosed(reply);
         const limits = { clock: deps.clock, seconds: call.deadlineSeconds, onGone };
         const caller = { requestId: request.id, proof: presentedProof(request, deps) };
-        const answer = await withinDeadline(limits, caller, (context) => ready(deps.broker, context));
+        const answer = await withinDeadline(limits, caller, (context) => ready(deps.broker(), context));
         noteIds(exchangeOf(request), answer);
         return sendAnswer(reply, answer);
       },

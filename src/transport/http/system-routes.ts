@@ -1,9 +1,12 @@
 import type { FastifyInstance } from 'fastify';
+import type { Clock } from '../../domain/clock.ts';
 import { nobodyLeaves, withinDeadline } from '../deadline.ts';
 import type { HttpDeps, Readiness } from '../deps.ts';
 import { openApiDocument } from '../openapi.ts';
 
 const READINESS_SECONDS = 5;
+/** Short for everybody who scrapes, and long for whoever floods: rendering goes through every series. */
+const METRICS_MS = 1000;
 const QUIET = { quiet: true } as const;
 
 /** Whether the process runs at all; asks nothing of anybody. */
@@ -11,15 +14,19 @@ export function addHealth(app: FastifyInstance): void {
   app.get('/healthz', { config: QUIET }, () => ({ status: 'ok' }));
 }
 
-/** Readiness, metrics, the public keys and the description of the JSON routes. None of them is limited in rate. */
+/**
+ * Readiness, metrics, the public keys and the description of the JSON routes. None of them is limited in rate, because who probes or
+ * scrapes may share an address with those who call; so none may take much work for each request.
+ */
 export function addSystemRoutes(app: FastifyInstance, deps: HttpDeps, isDraining: () => boolean): void {
   addHealth(app);
   app.get('/readyz', { config: QUIET }, async (request, reply) => {
     const answer = isDraining() ? { status: 'draining', checks: {} } : await readiness(deps, request.id);
     return reply.code(answer.status === 'ready' ? 200 : 503).send(answer);
   });
+  const metrics = shared(deps.clock, METRICS_MS, () => deps.metrics.render());
   app.get('/metrics', { config: QUIET }, async (_request, reply) => {
-    const { contentType, body } = await deps.metrics.render();
+    const { contentType, body } = await metrics();
     return reply.header('content-type', contentType).send(body);
   });
   app.get('/.well-known/jwks.json', { config: QUIET }, () => deps.publicKeys());
@@ -27,6 +34,22 @@ export function addSystemRoutes(app: FastifyInstance, deps: HttpDeps, isDraining
   app.get('/openapi.json', { config: QUIET }, (_request, reply) =>
     reply.type('application/json; charset=utf-8').send(document),
   );
+}
+
+/** Makes something at most once in `milliseconds`; whoever asks meanwhile shares it. What could not be made is not kept. */
+function shared<T>(clock: Clock, milliseconds: number, make: () => Promise<T>): () => Promise<T> {
+  let made: { at: number; what: Promise<T> } | null = null;
+  return () => {
+    const now = clock.now().getTime();
+    // A clock that was set back is no reason to keep it for longer.
+    if (made !== null && now >= made.at && now < made.at + milliseconds) return made.what;
+    const current = { at: now, what: make() };
+    made = current;
+    current.what.catch(() => {
+      if (made === current) made = null;
+    });
+    return current.what;
+  };
 }
 
 async function readiness(

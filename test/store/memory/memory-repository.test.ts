@@ -12,10 +12,12 @@ import { endSessionAfter, givenIssuedGrant, givenPendingGrant, givenSession } fr
 import {
   aBlock,
   aGrant,
+  anApproval,
   anArtifact,
   anArtifactId,
   anEvent,
   aNotification,
+  aPendingGrant,
   aSession,
   aSessionId,
   aWord,
@@ -79,7 +81,7 @@ describe('isolation', () => {
       () => repository.findGrantByRequestId(session.tenantId, session.id, 'one'),
       () => repository.findApproval(session.tenantId, waiting.approval.id),
       () => repository.findApprovalOfRequest(session.tenantId, session.id, waiting.approval.requestHash),
-      () => repository.findDueNotifications(after(0), 10),
+      () => repository.findDueNotifications(after(0), 10, []),
       () => repository.listSessions(session.tenantId, {}, PAGE),
       () => repository.listGrants(session.tenantId, {}, PAGE),
       () => repository.listApprovals(session.tenantId, {}, PAGE),
@@ -92,7 +94,7 @@ describe('isolation', () => {
       { ...waiting, artifact: null },
       { grant, artifact, approval: null },
     ]);
-    expect(await repository.findDueNotifications(after(0), 10)).toEqual([notification]);
+    expect(await repository.findDueNotifications(after(0), 10, [])).toEqual([notification]);
     expect((await repository.listAuditEvents(session.tenantId, {}, PAGE)).rows).toEqual([event]);
   });
 
@@ -168,7 +170,7 @@ describe('memory', () => {
       for (let made = 0; made < 4; made += 1) {
         const overrides = { requestId: `request ${made}`, requestHash: `hash ${made % 2}` };
         const waiting = await givenPendingGrant(repository, session, { grant: overrides });
-        const notification = aNotification(waiting.approval);
+        const notification = aNotification(waiting.approval, { receiver: `receiver ${made}` });
         const { nextAttemptAt: _, ...terms } = notification;
         const denied = decideApproval(waiting.approval, aWord('alice', { decision: 'deny' }));
         await repository.transact((unit) => unit.insertNotification(notification));
@@ -249,6 +251,22 @@ describe('a list', () => {
     // What has an index needs no search.
     const active = await repository.listSessions(TENANT, { ...filter, state: 'active' }, PAGE);
     expect(active).toEqual({ rows: [first], next: null });
+  });
+
+  it("gives out no cursor of very many rows in another tenant's session", async () => {
+    const repository = aRepository();
+    const foreign = await givenSession(repository, aSession({ tenantId: OTHER_TENANT }));
+    const grants = Array.from({ length: MAX_LOOKED_AT + 1 }, () => aPendingGrant(foreign));
+    await repository.transact((unit) => {
+      for (const grant of grants) {
+        unit.insertGrant(grant);
+        unit.insertApproval(anApproval(grant));
+      }
+    });
+    const filter = { sessionId: foreign.id };
+    expect(await repository.listGrants(TENANT, filter, PAGE)).toEqual({ rows: [], next: null });
+    expect(await repository.listApprovals(TENANT, filter, PAGE)).toEqual({ rows: [], next: null });
+    expect((await repository.listGrants(OTHER_TENANT, filter, PAGE)).rows).toHaveLength(PAGE.limit);
   });
 
   it("takes no other list's cursor", async () => {

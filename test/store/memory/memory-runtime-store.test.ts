@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { CLAIM_KINDS } from '../../../src/domain/runtime-store.ts';
 import { MemoryRuntimeStore } from '../../../src/store/memory/memory-runtime-store.ts';
 import { runtimeStoreContract } from '../../contract/runtime-store-contract.ts';
 import { aHandleHash, after } from '../../support/entities.ts';
@@ -53,7 +54,7 @@ it('refills no budget when the configuration raises it', async () => {
 
 describe('claims', () => {
   const claim = (store: MemoryRuntimeStore, key: string, now = after(0), expiresAt = after(60)) =>
-    store.claim(key, 'value', expiresAt, now);
+    store.claim('proof', key, 'value', expiresAt, now);
 
   it('are gone when they have run out and the cleanup has passed', async () => {
     const store = new MemoryRuntimeStore();
@@ -70,7 +71,7 @@ describe('claims', () => {
     await store.forgetExpired(after(60));
     expect(store.entryCounts().claims).toBeGreaterThan(0);
     for (let key = 0; key < 25_000; key += 1000) {
-      expect(await store.claim(`key ${key}`, 'another', after(120), after(60))).toBe(true);
+      expect(await store.claim('proof', `key ${key}`, 'another', after(120), after(60))).toBe(true);
     }
     for (let pass = 0; pass < 3; pass += 1) await store.forgetExpired(after(61));
     expect(store.entryCounts()).toMatchObject({ claims: 25, claimEnds: 25 });
@@ -92,8 +93,19 @@ describe('claims', () => {
     const store = new MemoryRuntimeStore({ maxClaims: 3 });
     for (const key of ['a', 'b', 'c']) await claim(store, key);
     await expect(claim(store, 'd')).rejects.toMatchObject({ code: 'unavailable' });
-    expect(await store.claim('a', 'another', after(60), after(1))).toBe(false);
+    expect(await store.claim('proof', 'a', 'another', after(60), after(1))).toBe(false);
     expect(await claim(store, 'a', after(1))).toBe(true);
     expect(await claim(store, 'd', after(60), after(120))).toBe(true);
+  });
+
+  it('of one kind take none of the room of another', async () => {
+    const store = new MemoryRuntimeStore({ maxClaims: 1 });
+    for (const kind of CLAIM_KINDS) {
+      expect(await store.claim(kind, 'a', 'value', after(60), after(0))).toBe(true);
+      await expect(store.claim(kind, 'b', 'value', after(60), after(0))).rejects.toMatchObject({ code: 'unavailable' });
+    }
+    expect(store.entryCounts()).toMatchObject({ claims: CLAIM_KINDS.length, claimEnds: CLAIM_KINDS.length });
+    await store.forgetExpired(after(61));
+    expect(store.entryCounts()).toMatchObject({ claims: 0, claimEnds: 0 });
   });
 });
