@@ -26,7 +26,7 @@ const COPIED = 64;
 const CONVERTED = 4;
 const SCANNED = 8;
 /** A text is searched for another in time that grows with both lengths as well. */
-const SEARCHED = 512;
+const SEARCHED = 256;
 
 const CALL_STEPS = 4;
 /** Times are objects. */

@@ -68,7 +68,8 @@ export interface ExpiryRepository {
   ): Promise<readonly { grant: Grant; artifact: Artifact | null; approval: Approval | null }[]>;
   /**
    * Drops sessions that ended before `endedBefore` with their grants, approvals and artifacts, such grants of sessions that go
-   * on, and blocks and notifications that ended before it. Answers how many rows went.
+   * on, and blocks and notifications that ended before it. A revoked grant that people had approved stays with its session: it says
+   * that their yes was taken back. Answers how many rows went.
    */
   forgetEnded(endedBefore: Date, limit: number): Promise<number>;
 }

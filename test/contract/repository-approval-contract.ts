@@ -345,13 +345,13 @@ function cleanup(open: OpenRepository): void {
       await repository.transact((unit) => {
         stageYes(unit, waiting, aWord('alice'));
         unit.insertGrant(again);
-        unit.updateGrant({ expected: 'approved', next: endGrant(again, 'revoked', after(20), 'done') });
+        unit.updateGrant({ expected: 'approved', next: endGrant(again, 'expired', after(20), 'done') });
       });
       expect(await repository.forgetEnded(after(21), 100)).toBe(1);
       expect(await repository.findApproval(session.tenantId, approval.id)).toMatchObject({ state: 'approved' });
       const approved = approveGrant(waiting.grant, after(610));
       await repository.transact((unit) =>
-        unit.updateGrant({ expected: 'approved', next: endGrant(approved, 'revoked', after(30), 'done') }),
+        unit.updateGrant({ expected: 'approved', next: endGrant(approved, 'expired', after(30), 'done') }),
       );
       expect(await repository.forgetEnded(after(31), 100)).toBe(2);
       expect(await repository.findApproval(session.tenantId, approval.id)).toBeNull();

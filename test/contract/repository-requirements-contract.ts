@@ -317,6 +317,16 @@ function standingApprovals(open: OpenRepository): void {
       expect(await repository.findGrant(grant.tenantId, grant.id)).toEqual(grant);
     });
 
+    it('is a conflict for as long as the session goes on, whatever the cleanup has forgotten by then', async () => {
+      const { repository } = under.current;
+      const { grant, question } = await givenAYes();
+      await end(repository, grant, 'revoked');
+      await repository.forgetEnded(after(1e6), 1000);
+      await expect(repository.transact((unit) => unit.requireStandingApproval(question))).rejects.toMatchObject({
+        code: 'conflict',
+      });
+    });
+
     it('never lets a grant in after the revocation, however many race it', async () => {
       const { repository, events } = under.current;
       const yes = await givenAYes();

@@ -199,7 +199,8 @@ export class Tables {
       this.#openGrants.put(id, grant.expiresAt);
     } else {
       this.#openGrants.remove(id);
-      this.#endedGrants.put(id, grant.endedAt);
+      // A yes that was taken back must not be forgotten before its session.
+      if (!(grant.state === 'revoked' && grant.approvalId !== null)) this.#endedGrants.put(id, grant.endedAt);
     }
     if (previous !== undefined) return;
     this.#grantsByTenant.add(tenantId, id);
