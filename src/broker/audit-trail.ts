@@ -1,3 +1,4 @@
+import { withoutBearerSecrets as scrub } from '../domain/bearer-secrets.ts';
 import type { AuditEvent, AuditEventType, AuditSubject } from '../domain/audit-event.ts';
 import { UNATTRIBUTED_TENANT } from '../domain/audit-event.ts';
 import type { Approval } from '../domain/approval.ts';
@@ -20,9 +21,6 @@ export interface AuditDeps {
 type Facts = Pick<AuditEvent, 'code' | 'reason' | 'details'>;
 type Detail = NonNullable<AuditEvent['details']>[string];
 
-// Handles and JWTs, wherever a caller may have put one by mistake.
-const BEARER_SECRETS = /ph_[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]{8,}(\.+[A-Za-z0-9_-]+){1,4}/g;
-
 /** Makes an event of this moment, under the configuration in force. */
 export function auditEvent(
   deps: Omit<AuditDeps, 'repository'>,
@@ -42,8 +40,6 @@ export function auditEvent(
     ...(facts.details === undefined ? {} : { details: withoutSecrets(facts.details) }),
   };
 }
-
-const scrub = (text: string): string => text.replace(BEARER_SECRETS, '[secret]');
 
 // Agent and run are named by the caller, who may have put anything there.
 function scrubbed(subject: AuditSubject): AuditSubject {

@@ -105,18 +105,20 @@ async function begin(
 ): Promise<void> {
   trail.subject = { ...grantSubject(grant), artifactId: artifact.id };
   trail.details = details;
-  await whileIssued(deps, grant, auditEvent(deps, context, 'proxy.requested', trail.subject, { details }));
+  const event = auditEvent(deps, context, 'proxy.requested', trail.subject, { details });
+  await whileIssued(deps, grant, event, { orExpired: false });
 }
 
-/** Records an event, unless the grant or its session has ended by then. */
+/** Records an event, unless the grant or its session has been ended by then. */
 async function whileIssued(
   { repository }: ExecuteGitHubProxyDeps,
   { tenantId, sessionId, id: grantId }: Grant,
   event: AuditEvent,
+  { orExpired }: { orExpired: boolean },
 ): Promise<void> {
   try {
     await repository.transact((unit) => {
-      unit.requireIssuedGrant({ tenantId, sessionId, grantId });
+      unit.requireIssuedGrant({ tenantId, sessionId, grantId, orExpired });
       unit.record(event);
     });
   } catch (error) {
@@ -153,12 +155,9 @@ async function run(deps: ExecuteGitHubProxyDeps, context: CallContext, admitted:
   try {
     const answer = await sendWithinDeadline(deps, context, call, artifact.handleHash);
     const bytes = answer.payload.byteLength;
-    // What was revoked while the call was under way gets no answer any more.
-    await whileIssued(
-      deps,
-      admitted.grant,
-      auditEvent(deps, context, 'proxy.completed', subject, { details: { ...details, bytes } }),
-    );
+    // What was revoked while the call was under way gets no answer any more; what only ran out had begun in time.
+    const completed = auditEvent(deps, context, 'proxy.completed', subject, { details: { ...details, bytes } });
+    await whileIssued(deps, admitted.grant, completed, { orExpired: true });
     return answer;
   } catch (error) {
     const code = error instanceof BrokerError ? error.code : 'internal';

@@ -1,6 +1,7 @@
 import type { Approval, PendingApproval } from '../domain/approval.ts';
 import type { CallContext } from '../domain/call-context.ts';
-import { BrokerError, conflict, forbidden } from '../domain/errors.ts';
+import { withoutBearerSecrets } from '../domain/bearer-secrets.ts';
+import { BrokerError, conflict, forbidden, invalidRequest } from '../domain/errors.ts';
 import type { ApprovedGrant, DeliveryMode, GrantTerms, PendingGrant } from '../domain/grant.ts';
 import type { GrantAuthorizer, GrantDecision } from '../domain/grant-authorizer.ts';
 import type { ApprovalRule } from '../domain/policy.ts';
@@ -68,6 +69,9 @@ export function requestGrant(deps: RequestGrantDeps): UseCase<RequestGrantReques
       const details = { tool, capability, resource_ref: resourceRef, delivery_mode: deliveryMode };
       trail.details = { ...details };
       const session = await authenticateSession(deps, request.sessionToken, trail, context);
+      if (request.requestId !== null && withoutBearerSecrets(request.requestId) !== request.requestId) {
+        throw invalidRequest('request_id: must be an id of your own, not a handle or token');
+      }
       const resource = parseResourceRef(resourceRef);
       deps.connectors.resolve(capability, resource.kind)?.checkResource(resource);
       const { tenantId, id: sessionId, runId } = session;
@@ -248,7 +252,8 @@ function termsOf(
     resourceRef: request.resourceRef,
     deliveryMode: request.deliveryMode,
     ttlSeconds: decision.ttlSeconds,
-    reason: request.reason,
+    // People will read it.
+    reason: withoutBearerSecrets(request.reason),
     requestId: request.requestId,
     requestHash: hash,
     createdAt: deps.clock.now(),

@@ -55,8 +55,8 @@ export interface UnitOfWork {
   insertBlock(block: Block): void;
   /** Ends the unit with `forbidden` (`run_revoked`, `workload_revoked`) when a block stands against the caller. */
   requireNoBlock(question: BlockQuestion): void;
-  /** Ends the unit with `conflict` unless the grant is issued and its session active. */
-  requireIssuedGrant(of: { tenantId: TenantId; sessionId: SessionId; grantId: GrantId }): void;
+  /** Ends the unit with `conflict` unless the grant is issued and its session active, or both ended by their time where that may be. */
+  requireIssuedGrant(of: { tenantId: TenantId; sessionId: SessionId; grantId: GrantId; orExpired: boolean }): void;
   /** Ends the unit with `conflict` when a grant that this approval allowed was revoked: its yes has been taken back. */
   requireStandingApproval(of: { tenantId: TenantId; sessionId: SessionId; approvalId: ApprovalId }): void;
   insertNotification(notification: WaitingNotification): void;

@@ -1,4 +1,5 @@
 import { Code } from '@connectrpc/connect';
+import { withoutBearerSecrets } from '../domain/bearer-secrets.ts';
 import { BrokerError, type ErrorCode, invalidRequest } from '../domain/errors.ts';
 
 /**
@@ -100,12 +101,17 @@ export interface ErrorBody {
 export function errorBody(error: BrokerError, requestId: string): ErrorBody {
   const body: ErrorBody = { error: publicMessage(error), code: error.code, request_id: requestId };
   if (error.reason !== null) body.reason = error.reason;
-  if (error.rule !== null) body.rule = error.rule;
+  const rule = publicRule(error);
+  if (rule !== null) body.rule = rule;
   return body;
 }
 
-/** An `internal` error keeps its words to itself whoever made it. */
-export const publicMessage = (error: BrokerError): string => (error.code === 'internal' ? INTERNAL_MESSAGE : error.message);
+/** An `internal` error keeps its words to itself whoever made it. No error repeats a handle or token that came in the place of a name. */
+export const publicMessage = (error: BrokerError): string =>
+  error.code === 'internal' ? INTERNAL_MESSAGE : withoutBearerSecrets(error.message);
+
+/** The rule that said no. It may be named after what the caller asked for; null where none did. */
+export const publicRule = ({ rule }: BrokerError): string | null => (rule === null ? null : withoutBearerSecrets(rule));
 
 /** Whole seconds for `Retry-After` (RFC 9110 section 10.2.3), null when waiting does not help. */
 export const retryAfterSeconds = (error: BrokerError): number | null =>

@@ -35,7 +35,9 @@ type IssuedQuestion = Parameters<UnitOfWork['requireIssuedGrant']>[0];
 type Given = Awaited<ReturnType<typeof givenIssuedGrant>>;
 type GrantOf = Pick<Grant, 'tenantId' | 'sessionId' | 'id'>;
 
-const of = ({ tenantId, sessionId, id: grantId }: GrantOf): IssuedQuestion => ({ tenantId, sessionId, grantId });
+const of = ({ tenantId, sessionId, id: grantId }: GrantOf): IssuedQuestion => {
+  return { tenantId, sessionId, grantId, orExpired: false };
+};
 const revoke = (unit: UnitOfWork, grant: LiveGrant): void =>
   unit.updateGrant({ expected: grant.state, next: endGrant(grant, 'revoked', after(2), 'stop') });
 const stop = (unit: UnitOfWork, session: ActiveSession): void =>
@@ -104,6 +106,31 @@ function issuedGrants(open: OpenRepository): void {
       await expect(attempt).rejects.toMatchObject({ code: 'conflict' });
       expect(await repository.findSession(late.tenantId, late.id)).toBeNull();
       expect(await events()).toEqual([]);
+    });
+
+    it('passes one that ended by its time, with its session too, where that may be', async () => {
+      const { repository } = under.current;
+      const given = await givenIssuedGrant(repository);
+      const question = { ...of(given.grant), orExpired: true };
+      const ask = () => repository.transact((unit) => unit.requireIssuedGrant(question));
+      await moved(repository, given, endGrant(given.grant, 'expired', after(2), 'late'));
+      await expect(ask()).resolves.toBeUndefined();
+      await repository.transact((unit) =>
+        unit.updateSession({ expected: 'active', next: endSession(given.session, 'expired', after(3), 'late') }),
+      );
+      await expect(ask()).resolves.toBeUndefined();
+    });
+
+    it('never passes one that was revoked, or whose session was', async () => {
+      const { repository } = under.current;
+      const [one, other] = [await givenIssuedGrant(repository), await givenIssuedGrant(repository)];
+      await moved(repository, one, endGrant(one.grant, 'revoked', after(2), 'stop'));
+      await repository.transact((unit) => stop(unit, other.session));
+      for (const { grant } of [one, other]) {
+        const question = { ...of(grant), orExpired: true };
+        const attempt = repository.transact((unit) => unit.requireIssuedGrant(question));
+        await expect(attempt).rejects.toMatchObject({ code: 'conflict' });
+      }
     });
 
     it('takes one that the same unit has issued', async () => {

@@ -94,13 +94,14 @@ export class ChangeSet implements UnitOfWork {
     this.#grants.set(next.id, next);
   }
 
-  requireIssuedGrant({ tenantId, sessionId, grantId }: Call<'requireIssuedGrant'>): void {
+  requireIssuedGrant({ tenantId, sessionId, grantId, orExpired }: Call<'requireIssuedGrant'>): void {
     const grant = this.#grant(grantId);
     const session = this.#session(sessionId);
-    if (grant?.tenantId !== tenantId || grant.sessionId !== sessionId || grant.state !== 'issued') {
+    const fits = (state: string | undefined, live: string) => state === live || (orExpired && state === 'expired');
+    if (grant?.tenantId !== tenantId || grant.sessionId !== sessionId || !fits(grant.state, 'issued')) {
       throw conflict('grant is not issued any more');
     }
-    if (session?.state !== 'active') throw conflict('session is not active any more');
+    if (!fits(session?.state, 'active')) throw conflict('session is not active any more');
   }
 
   requireStandingApproval({ tenantId, sessionId, approvalId }: Call<'requireStandingApproval'>): void {

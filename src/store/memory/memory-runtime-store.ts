@@ -1,5 +1,11 @@
 import type { HandleHash } from '../../domain/ids.ts';
-import { CLAIM_KINDS, type ClaimKind, type RuntimeStore, type SlotAnswer, type SlotRequest } from '../../domain/runtime-store.ts';
+import {
+  CLAIM_KINDS,
+  type ClaimKind,
+  type RuntimeStore,
+  type SlotAnswer,
+  type SlotRequest,
+} from '../../domain/runtime-store.ts';
 import { Claims } from './claims.ts';
 import { TimeQueue } from './time-queue.ts';
 

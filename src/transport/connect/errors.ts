@@ -1,7 +1,7 @@
 import { Code, ConnectError } from '@connectrpc/connect';
 import { BrokerError, deadlineExceeded, invalidRequest } from '../../domain/errors.ts';
 import { ErrorDetailSchema } from '../../gen/asb/v1/error_pb.ts';
-import { bodyTooLarge, CallerGone, ERROR_TABLE, publicMessage, retryAfterSeconds } from '../errors.ts';
+import { bodyTooLarge, CallerGone, ERROR_TABLE, publicMessage, publicRule, retryAfterSeconds } from '../errors.ts';
 import { quotedKey } from '../wire-fields.ts';
 
 /** The error of Connect, gRPC and gRPC-Web for one of ours, with the detail that says what the JSON body says. */
@@ -16,7 +16,7 @@ const detailOf = (error: BrokerError, requestId: string) => ({
     code: error.code,
     requestId,
     reason: error.reason ?? '',
-    rule: error.rule ?? '',
+    rule: publicRule(error) ?? '',
     retryAfterSeconds: retryAfterSeconds(error) ?? 0,
   },
 });
