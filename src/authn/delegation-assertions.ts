@@ -3,6 +3,7 @@ import type { Clock } from '../domain/clock.ts';
 import type { Delegation, DelegationVerifier } from '../domain/delegation.ts';
 import { forbidden, unauthorized } from '../domain/errors.ts';
 import type { AgentId, TenantId } from '../domain/ids.ts';
+import { isStorable } from '../domain/storable-text.ts';
 import { namedIssuer, requireDistinctIssuers } from './issuer-choice.ts';
 import type { KeySource } from './key-source.ts';
 import { type JwtRules, requireSoundRules, verifySignedJwt } from './signed-jwt.ts';
@@ -36,7 +37,7 @@ const id = <T extends string>() =>
   z.custom<T>((value) => typeof value === 'string' && value !== '' && value.length <= MAX_ID_LENGTH);
 /** Exact, or a prefix and a trailing `*`: any other star would be taken for a letter. */
 const Capability = z.string().regex(/^(?=.)[\w.:@/-]{0,200}\*?$/);
-const Names = z.array(z.string().min(1).max(MAX_NAME_LENGTH)).max(MAX_NAMES);
+const Names = z.array(z.string().min(1).max(MAX_NAME_LENGTH).refine(isStorable)).max(MAX_NAMES);
 
 /**
  * Strict, inside and out: whoever adds a claim or a filter means to restrict, and to ignore it would allow more than was
@@ -49,7 +50,7 @@ const AssertionClaims = z.strictObject({
   exp: z.number(),
   nbf: z.number().optional(),
   iat: z.number().optional(),
-  jti: z.string().min(1).max(MAX_JTI_LENGTH),
+  jti: z.string().min(1).max(MAX_JTI_LENGTH).refine(isStorable),
   tenant_id: id<TenantId>(),
   agent_id: id<AgentId>(),
   allowed_capabilities: z.array(Capability).max(MAX_CAPABILITIES),

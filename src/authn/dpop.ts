@@ -15,7 +15,7 @@ export interface ProofVerifierDeps {
   /** Where the proofs that were used are marked. */
   runtime: Pick<RuntimeStore, 'claim'>;
   /** Gives every use a name of its own. */
-  ids: Pick<IdSource, 'slotId'>;
+  ids: Pick<IdSource, 'tokenId'>;
 }
 
 const PROOF_TYPE = 'dpop+jwt';
@@ -83,7 +83,7 @@ export function makeProofVerifier({ clock, runtime, ids }: ProofVerifierDeps): P
       if (credential !== null) requireSameCredential(claims, credential);
       const mark = `dpop:${hash('sha256', `${key.thumbprint}.${claims.jti}`, 'base64url')}`;
       const forgettableAt = new Date((claims.iat + MAX_AGE_SECONDS + REPLICA_SKEW_SECONDS) * 1000);
-      if (!(await runtime.claim('proof', mark, ids.slotId(), forgettableAt, now))) {
+      if (!(await runtime.claim('proof', mark, ids.tokenId(), forgettableAt, now))) {
         throw unauthorized('DPoP: the proof was used before; make a new one, with a new jti, for every request');
       }
       return key.thumbprint;

@@ -4,11 +4,13 @@ import type { Clock } from '../domain/clock.ts';
 import type {
   ApprovalId,
   ArtifactId,
+  CallId,
   EventId,
   GrantId,
   HandleHash,
   NotificationId,
   ProxyHandle,
+  RevocationId,
   SessionId,
 } from '../domain/ids.ts';
 import type { IdSource } from '../domain/id-source.ts';
@@ -41,8 +43,9 @@ export function makeIdSource({ clock, handleKey }: IdSourceConfig): IdSource {
     notificationId: () => `ntf_${uuid()}` as NotificationId,
     artifactId: () => `art_${uuid()}` as ArtifactId,
     eventId: () => `evt_${uuid()}` as EventId,
+    callId: () => `call_${uuid()}` as CallId,
+    revocationId: () => `rev_${uuid()}` as RevocationId,
     tokenId: uuid,
-    slotId: uuid,
     proxyHandle: (artifactId) => `ph_${createHmac('sha256', key).update(artifactId).digest('base64url')}` as ProxyHandle,
     hashHandle: (handle) => hash('sha256', handle) as HandleHash,
   };

@@ -1,21 +1,31 @@
-import type { ArtifactId, GrantId, HandleHash, SessionId, TenantId } from './ids.ts';
 import { conflict } from './errors.ts';
+import type { ArtifactId, GrantId, HandleHash, SessionId, TenantId } from './ids.ts';
+import type { SealedSecret } from './sealing.ts';
 
-/** What was issued for a grant. A proxy handle is known by its hash alone. */
-export interface ArtifactTerms {
+interface CommonTerms {
   id: ArtifactId;
   tenantId: TenantId;
   sessionId: SessionId;
   grantId: GrantId;
-  kind: 'proxy_handle';
-  handleHash: HandleHash;
   createdAt: Date;
   expiresAt: Date;
 }
 
-export type IssuedArtifact = ArtifactTerms & { state: 'issued' };
+/** What a tool holds instead of a credential, known by its hash alone. */
+export type ProxyHandleTerms = CommonTerms & { kind: 'proxy_handle'; handleHash: HandleHash };
+/** A credential that is handed out once. */
+export type WrappedSecretTerms = CommonTerms & { kind: 'wrapped_secret' };
+/** What was issued for a grant. */
+export type ArtifactTerms = ProxyHandleTerms | WrappedSecretTerms;
+
+export type IssuedProxyHandle = ProxyHandleTerms & { state: 'issued' };
+/** Only while it is issued is the secret there. */
+export type IssuedWrappedSecret = WrappedSecretTerms & { state: 'issued'; sealed: SealedSecret };
+export type IssuedArtifact = IssuedProxyHandle | IssuedWrappedSecret;
 export type EndedArtifact = ArtifactTerms & { state: 'used' | 'revoked' | 'expired'; endedAt: Date };
 export type Artifact = IssuedArtifact | EndedArtifact;
+/** An artifact that is found by its handle. */
+export type ProxyHandleArtifact = Extract<Artifact, { kind: 'proxy_handle' }>;
 export type ArtifactState = Artifact['state'];
 
 export const ARTIFACT_TRANSITIONS: Readonly<Record<ArtifactState, readonly ArtifactState[]>> = {
@@ -25,10 +35,10 @@ export const ARTIFACT_TRANSITIONS: Readonly<Record<ArtifactState, readonly Artif
   expired: [],
 };
 
-/** Ends an artifact. Throws `conflict` when it has ended before. */
+/** Ends an artifact, and with it the secret that it held. Throws `conflict` when it has ended before. */
 export function endArtifact(artifact: Artifact, state: EndedArtifact['state'], endedAt: Date): EndedArtifact {
-  if (!ARTIFACT_TRANSITIONS[artifact.state].includes(state)) {
-    throw conflict(`artifact is already ${artifact.state}`);
-  }
-  return { ...artifact, state, endedAt };
+  if (artifact.state !== 'issued') throw conflict(`artifact is already ${artifact.state}`);
+  if (artifact.kind === 'proxy_handle') return { ...artifact, state, endedAt };
+  const { sealed: _erased, ...terms } = artifact;
+  return { ...terms, state, endedAt };
 }

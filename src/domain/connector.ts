@@ -1,5 +1,7 @@
 import type { DeliveryMode } from './grant.ts';
+import type { RevocationId } from './ids.ts';
 import type { ResourceKind, ResourceRef } from './resource.ts';
+import type { Secret } from './secret.ts';
 
 /** One kind of downstream system. */
 export interface Connector {
@@ -43,10 +45,56 @@ export interface ProxyConnector extends Connector {
   prepare(request: ProxyRequest): PreparedCall;
 }
 
+export interface IssueRequest {
+  /** Ours, on record before the call: what is issued can be revoked by it even when the answer is lost. */
+  revocationId: RevocationId;
+  capability: string;
+  resource: ResourceRef;
+  /** What is issued must be over by then. */
+  expiresAt: Date;
+  signal: AbortSignal;
+}
+
+/** One part of a credential, such as `username`. */
+export interface SecretField {
+  name: string;
+  value: Secret;
+}
+
+/** A credential that was made downstream, for one grant. */
+export interface IssuedLease {
+  leaseId: string;
+  fields: readonly SecretField[];
+  expiresAt: Date;
+}
+
+export interface RevokeRequest {
+  revocationId: RevocationId;
+  /** Null when it never became known; whatever was issued under `revocationId` is meant. */
+  leaseId: string | null;
+  resource: ResourceRef;
+  signal: AbortSignal;
+}
+
+/** A connector that has credentials made downstream, each with a lease. */
+export interface LeaseConnector extends Connector {
+  /**
+   * Rejects with `invalid_request`, `forbidden`, `not_found` or `rate_limited` when nothing was issued for sure, and with
+   * `upstream_error`, `unavailable`, `deadline_exceeded` or any other error when something may have been.
+   */
+  issue(request: IssueRequest): Promise<IssuedLease>;
+  /** Resolves when the credential is dead downstream, also when it was before. Otherwise rejects, and is asked again. */
+  revoke(request: RevokeRequest): Promise<void>;
+}
+
 /** Finds the connector for a capability on a kind of resource. */
 export interface ConnectorResolver {
   /** Null when none is wired. */
   resolve(capability: string, resourceKind: ResourceKind): Connector | null;
   /** The same, for connectors that make calls themselves. */
   resolveProxy(capability: string, resourceKind: ResourceKind): ProxyConnector | null;
+  /** The same, for connectors that issue leases. */
+  resolveLease(capability: string, resourceKind: ResourceKind): LeaseConnector | null;
+  /** By its name, for what it issued before; null when it is not configured any more. */
+  findLeaseConnector(name: string): LeaseConnector | null;
 }

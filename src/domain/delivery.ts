@@ -1,14 +1,38 @@
-import type { IssuedArtifact } from './artifact.ts';
-import type { ApprovedGrant, DeliveryMode } from './grant.ts';
+import type { IssuedProxyHandle, IssuedWrappedSecret } from './artifact.ts';
+import type { IssuedLease } from './connector.ts';
+import type { ApprovedGrant } from './grant.ts';
 import type { ArtifactId, ProxyHandle } from './ids.ts';
 
 /** How an issued grant reaches its user. */
-export type Delivery = { kind: 'proxy_handle'; handle: ProxyHandle; artifactId: ArtifactId };
+export type Delivery =
+  | { kind: 'proxy_handle'; handle: ProxyHandle; artifactId: ArtifactId }
+  /** The secret itself comes from unwrapping the artifact, once. */
+  | { kind: 'wrapped_secret'; artifactId: ArtifactId };
 
-/** Turns an approved grant into what its user receives and what is kept of it. */
-export interface DeliveryAdapter {
-  readonly mode: DeliveryMode;
-  issue(grant: ApprovedGrant, now: Date): { artifact: IssuedArtifact; delivery: Delivery };
+/** Turns an approved grant into a handle, which needs nothing from downstream. */
+export interface ProxyDelivery {
+  issue(grant: ApprovedGrant, now: Date): { artifact: IssuedProxyHandle; delivery: Delivery };
   /** Delivers what was issued before, to the session that it was issued for. */
-  deliver(artifact: IssuedArtifact): Delivery;
+  deliver(artifact: IssuedProxyHandle): Delivery;
+}
+
+/** One part of an unwrapped credential. */
+export interface UnwrappedField {
+  name: string;
+  value: string;
+}
+
+/** Puts a lease's credential into an artifact that can be opened once. */
+export interface WrappedDelivery {
+  /** Seals the credential. The artifact ends with the grant or with the lease, whichever is first. Rejects with `unavailable`. */
+  wrap(grant: ApprovedGrant, lease: IssuedLease, now: Date): Promise<IssuedWrappedSecret>;
+  deliver(artifact: IssuedWrappedSecret): Delivery;
+  /** Opens it; who may, and that it happens once, is the caller's to see to. Rejects with `unavailable`. */
+  open(artifact: IssuedWrappedSecret): Promise<readonly UnwrappedField[]>;
+}
+
+/** What stands ready for each mode of delivery. */
+export interface Deliveries {
+  proxy: ProxyDelivery;
+  wrapped: WrappedDelivery;
 }

@@ -69,6 +69,12 @@ export function issueGrant(grant: Grant, artifactId: ArtifactId, issuedAt: Date)
   return { ...grant, state: 'issued', artifactId, issuedAt };
 }
 
+/** `issued -> used`: its wrapped secret was opened. Throws `conflict` from any other state. */
+export function useGrant(grant: LiveGrant): LiveGrant {
+  requireTransition(grant, 'used');
+  return { ...grant, state: 'used' };
+}
+
 /** Ends a grant. Throws `conflict` when its state does not lead there. */
 export function endGrant(grant: Grant, state: EndedGrant['state'], endedAt: Date, endReason: string): EndedGrant {
   requireTransition(grant, state);

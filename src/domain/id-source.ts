@@ -1,4 +1,15 @@
-import type { ApprovalId, ArtifactId, EventId, GrantId, HandleHash, NotificationId, ProxyHandle, SessionId } from './ids.ts';
+import type {
+  ApprovalId,
+  ArtifactId,
+  CallId,
+  EventId,
+  GrantId,
+  HandleHash,
+  NotificationId,
+  ProxyHandle,
+  RevocationId,
+  SessionId,
+} from './ids.ts';
 
 /** Fresh identifiers and secrets. Ids are a prefix and a UUIDv7 (RFC 9562), so they sort by time and never repeat. */
 export interface IdSource {
@@ -8,10 +19,11 @@ export interface IdSource {
   artifactId(): ArtifactId;
   notificationId(): NotificationId;
   eventId(): EventId;
+  /** One downstream call, and the concurrency slot that it takes. */
+  callId(): CallId;
+  revocationId(): RevocationId;
   /** The `jti` of a token (RFC 7519 section 4.1.7). */
   tokenId(): string;
-  /** The name of one concurrency slot. */
-  slotId(): string;
   /**
    * The handle of an artifact: 256 bits that nobody without this broker's key can tell from random, and that come out the same
    * when they are asked for again. So a handle need not be kept to be delivered once its grant was approved.

@@ -10,6 +10,8 @@ export type ApprovalId = Branded<'ApprovalId'>;
 export type ArtifactId = Branded<'ArtifactId'>;
 export type EventId = Branded<'EventId'>;
 export type NotificationId = Branded<'NotificationId'>;
+export type CallId = Branded<'CallId'>;
+export type RevocationId = Branded<'RevocationId'>;
 
 /** What a tool holds instead of a credential: `ph_` and 256 random bits, base64url. Never stored. */
 export type ProxyHandle = Branded<'ProxyHandle'>;

@@ -1,5 +1,5 @@
 import type { Approval, ApprovalState } from './approval.ts';
-import type { Artifact } from './artifact.ts';
+import type { Artifact, ProxyHandleArtifact } from './artifact.ts';
 import type { AuditEvent } from './audit-event.ts';
 import type { Grant, GrantState } from './grant.ts';
 import type {
@@ -13,7 +13,10 @@ import type {
   TenantId,
   WorkloadHash,
 } from './ids.ts';
+import type { DownstreamCall } from './downstream-call.ts';
 import type { WaitingNotification } from './notification.ts';
+import type { DueRevocation, Revocation, RevocationState } from './revocation.ts';
+import type { HandleUsage } from './runtime-store.ts';
 import type { Session, SessionState } from './session.ts';
 import type { BlockQuestion, Transactor } from './unit-of-work.ts';
 
@@ -26,7 +29,9 @@ export interface GrantRepository {
   findGrant(tenantId: TenantId, id: GrantId): Promise<Grant | null>;
   findArtifact(tenantId: TenantId, id: ArtifactId): Promise<Artifact | null>;
   /** What stands behind a proxy handle, in whatever state; the handle itself names the tenant. */
-  findByHandle(handleHash: HandleHash): Promise<{ session: Session; grant: Grant; artifact: Artifact } | null>;
+  findByHandle(
+    handleHash: HandleHash,
+  ): Promise<{ session: Session; grant: Grant; artifact: ProxyHandleArtifact } | null>;
   /** The grant that a session asked for under this id of its own. */
   findGrantByRequestId(tenantId: TenantId, sessionId: SessionId, requestId: string): Promise<Grant | null>;
 }
@@ -51,6 +56,38 @@ export interface RevocationRepository {
   ): Promise<readonly { grantId: GrantId; handleHash: HandleHash }[]>;
 }
 
+/** How many leases of one connector are in one state. Those that are due outlived their grants and may still be alive downstream. */
+export interface OpenLeases {
+  connector: string;
+  state: 'requested' | 'held' | 'due';
+  count: number;
+}
+
+/** What was begun downstream, and what has to be ended there. */
+export interface DownstreamRepository {
+  /** What a handle has used of its budget, its open calls included; null for a handle that is not known. */
+  findHandleUsage(handleHash: HandleHash): Promise<HandleUsage | null>;
+  /** Calls still open whose deadline was before `before`, oldest first: nobody will tell their outcome. */
+  findOverdueCalls(before: Date, limit: number): Promise<readonly DownstreamCall[]>;
+  findRevocationOfGrant(tenantId: TenantId, grantId: GrantId): Promise<Revocation | null>;
+  /**
+   * Takes revocations that are due at `now` for one more try, oldest first, none of those connectors that are `busy`. Counts the try
+   * and puts the next one at `claimedUntil`, so that nobody else takes them before. Answers them as they are then.
+   */
+  claimDueRevocations(claim: {
+    now: Date;
+    claimedUntil: Date;
+    limit: number;
+    busy: readonly string[];
+  }): Promise<readonly DueRevocation[]>;
+  /** Grants of a run, or of a workload, whose leases are due and not revoked yet. */
+  findUnrevokedGrants(
+    of: { tenantId: TenantId } & ({ runId: RunId } | { workloadHash: WorkloadHash }),
+  ): Promise<readonly GrantId[]>;
+  /** Leases that are not done, by connector and state, of all tenants together. */
+  countOpenLeases(): Promise<readonly OpenLeases[]>;
+}
+
 /** The messages that wait to be sent. */
 export interface OutboxRepository {
   /** Waiting notifications whose next attempt is due at `now`, oldest first; none of those receivers that are `busy`. */
@@ -68,7 +105,7 @@ export interface ExpiryRepository {
   ): Promise<readonly { grant: Grant; artifact: Artifact | null; approval: Approval | null }[]>;
   /**
    * Drops sessions that ended before `endedBefore` with their grants, approvals and artifacts, such grants of sessions that go
-   * on, and blocks and notifications that ended before it. A revoked grant that people had approved stays with its session: it says
+   * on, and blocks, notifications and revocations that ended before it. A revoked grant that people had approved stays with its session: it says
    * that their yes was taken back. Answers how many rows went.
    */
   forgetEnded(endedBefore: Date, limit: number): Promise<number>;
@@ -102,6 +139,12 @@ export interface GrantFilter {
   capability?: string;
 }
 
+export interface RevocationFilter {
+  state?: RevocationState;
+  grantId?: GrantId;
+  connector?: string;
+}
+
 export interface ApprovalFilter {
   state?: ApprovalState;
   sessionId?: SessionId;
@@ -119,6 +162,7 @@ export interface ReadRepository {
   listSessions(tenantId: TenantId, filter: SessionFilter, page: PageRequest): Promise<Page<Session>>;
   listGrants(tenantId: TenantId, filter: GrantFilter, page: PageRequest): Promise<Page<Grant>>;
   listApprovals(tenantId: TenantId, filter: ApprovalFilter, page: PageRequest): Promise<Page<Approval>>;
+  listRevocations(tenantId: TenantId, filter: RevocationFilter, page: PageRequest): Promise<Page<Revocation>>;
   /** A store without a database keeps the newest events alone; all of them are in its audit log. */
   listAuditEvents(tenantId: TenantId, filter: AuditFilter, page: PageRequest): Promise<Page<AuditEvent>>;
 }
@@ -136,6 +180,7 @@ export interface Repository
     GrantRepository,
     ApprovalRepository,
     RevocationRepository,
+    DownstreamRepository,
     OutboxRepository,
     BlockRepository,
     ExpiryRepository,

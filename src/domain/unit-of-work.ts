@@ -4,10 +4,12 @@ import type { ApprovedGrant, EndedGrant, Grant, GrantState, PendingGrant } from 
 import type { Artifact, ArtifactState, IssuedArtifact } from './artifact.ts';
 import type { AuditEvent } from './audit-event.ts';
 import type { ActiveSession, Session, SessionState } from './session.ts';
-import type { ApprovalId, GrantId, RunId, SessionId, TenantId, WorkloadHash } from './ids.ts';
+import type { DownstreamCall } from './downstream-call.ts';
+import type { ApprovalId, ArtifactId, CallId, GrantId, RunId, SessionId, TenantId, WorkloadHash } from './ids.ts';
 import type { Notification, WaitingNotification } from './notification.ts';
+import type { RequestedRevocation, Revocation, RevocationState } from './revocation.ts';
 
-/** Ends every open grant of a session, with the issued artifact or the pending approval of each. */
+/** Ends every open grant of a session, with the issued artifact or the pending approval of each; leases that were held become due at `at`. */
 export interface EndGrantsOfSession {
   tenantId: TenantId;
   sessionId: SessionId;
@@ -30,6 +32,27 @@ export interface OpenGrantLimit {
   tenantId: TenantId;
   sessionId: SessionId;
   maxOpen: number;
+}
+
+/** What one proxied call takes of its handle's budget before it is made. */
+export interface RequestSpending {
+  tenantId: TenantId;
+  artifactId: ArtifactId;
+  /** The call that is opened in the same unit. */
+  callId: CallId;
+  maxRequests: number;
+  /** Counts the calls of the artifact that are open and whose deadline lies after `now`. */
+  maxConcurrent: number;
+  now: Date;
+}
+
+/** What a proxied call brought back. */
+export interface ByteSpending {
+  tenantId: TenantId;
+  artifactId: ArtifactId;
+  bytes: number;
+  /** How many the handle may have brought back in all; null records them whatever they come to. */
+  maxBytes: number | null;
 }
 
 /** Changes staged to commit together. Nothing is read or written until the unit commits. */
@@ -59,6 +82,22 @@ export interface UnitOfWork {
   requireIssuedGrant(of: { tenantId: TenantId; sessionId: SessionId; grantId: GrantId; orExpired: boolean }): void;
   /** Ends the unit with `conflict` when a grant that this approval allowed was revoked: its yes has been taken back. */
   requireStandingApproval(of: { tenantId: TenantId; sessionId: SessionId; approvalId: ApprovalId }): void;
+  /** Puts a downstream call on record, before it is made. */
+  openCall(call: DownstreamCall): void;
+  /** Takes a call off the record, together with its outcome's event. Ends the unit with `conflict` when somebody else has done so. */
+  closeCall(of: { tenantId: TenantId; callId: CallId }): void;
+  /**
+   * Counts a request against the handle's budget, for good. Ends the unit with `resource_budget_exceeded` when none is left or too
+   * many calls are open. The count outlives every runtime store.
+   */
+  spendRequest(spending: RequestSpending): void;
+  /** Counts bytes likewise. Ends the unit with `resource_budget_exceeded` when it comes to more than `maxBytes`. */
+  spendBytes(spending: ByteSpending): void;
+  insertRevocation(revocation: RequestedRevocation): void;
+  /** Puts `next` in the place of the revocation with its id, which must be in state `expected` and, where it is due, tried as often as `next` says. */
+  updateRevocation(change: { expected: RevocationState; next: Revocation }): void;
+  /** Makes the lease that is held for a grant due; no error when there is none. Staged with the grant's end. */
+  makeRevocationDue(of: { tenantId: TenantId; grantId: GrantId; at: Date }): void;
   insertNotification(notification: WaitingNotification): void;
   /** Puts `next` in the place of the waiting notification with its id, which must have been tried `expectedAttempts` times. */
   updateNotification(change: { expectedAttempts: number; next: Notification }): void;

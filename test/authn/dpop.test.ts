@@ -39,7 +39,7 @@ beforeEach(() => {
   clock = new FakeClock();
   const marks = makeMarks();
   held = marks.held;
-  verifier = makeProofVerifier({ clock, runtime: marks.runtime, ids: { slotId: randomUUID } });
+  verifier = makeProofVerifier({ clock, runtime: marks.runtime, ids: { tokenId: randomUUID } });
 });
 
 function presented(proof: string, changes: Partial<PresentedProof> = {}): PresentedProof {
@@ -319,7 +319,7 @@ describe('a proof is good once', () => {
 
   test('when uses cannot be recorded none passes', async () => {
     const runtime = { claim: vi.fn().mockRejectedValue(unavailable('the store is away')) };
-    verifier = makeProofVerifier({ clock, runtime, ids: { slotId: randomUUID } });
+    verifier = makeProofVerifier({ clock, runtime, ids: { tokenId: randomUUID } });
     await expect(ask(await make())).rejects.toMatchObject({ code: 'unavailable' });
   });
 });

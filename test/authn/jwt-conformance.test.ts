@@ -91,7 +91,7 @@ describe('published vectors', () => {
     const { proof, method, url, at, credential, thumbprint } = vector;
     const used = new Set<string>();
     const runtime = { claim: async (_kind: ClaimKind, mark: string) => !used.has(mark) && used.add(mark).has(mark) };
-    const verifier = makeProofVerifier({ clock: new FakeClock(at), runtime, ids: { slotId: randomUUID } });
+    const verifier = makeProofVerifier({ clock: new FakeClock(at), runtime, ids: { tokenId: randomUUID } });
     const presented = { proofs: [proof], method, url };
     await expect(verifier.verify({ presented: { ...presented, method: 'PUT' }, credential })).rejects.toThrow('htm');
     await expect(verifier.verify({ presented, credential: 'another' })).rejects.toThrow('ath');

@@ -24,7 +24,8 @@ describe('ids', () => {
     expect(ids.artifactId()).toMatch(new RegExp(`^art_${UUID_V7}$`));
     expect(ids.eventId()).toMatch(new RegExp(`^evt_${UUID_V7}$`));
     expect(ids.tokenId()).toMatch(new RegExp(`^${UUID_V7}$`));
-    expect(ids.slotId()).toMatch(new RegExp(`^${UUID_V7}$`));
+    expect(ids.callId()).toMatch(new RegExp(`^call_${UUID_V7}$`));
+    expect(ids.revocationId()).toMatch(new RegExp(`^rev_${UUID_V7}$`));
   });
 
   test("carry the clock's time", () => {

@@ -1,0 +1,23 @@
+import type { ArtifactId, GrantId, TenantId } from './ids.ts';
+
+/** Secret data that only this broker's keys open: text that says its format and its key. */
+export type SealedSecret = string & { readonly __brand: 'SealedSecret' };
+
+/** What a sealed secret belongs to. It opens in this place and in no other. */
+export interface SealingContext {
+  tenantId: TenantId;
+  artifactId: ArtifactId;
+  grantId: GrantId;
+  purpose: 'wrapped_secret';
+}
+
+/** Seals secret data for the time that it is stored. */
+export interface SecretSealer {
+  /** Rejects with `unavailable` when no key can be had. */
+  seal(plaintext: string, context: SealingContext): Promise<SealedSecret>;
+  /**
+   * Rejects with `unavailable` when the key that sealed it cannot be had, and with an error that is no BrokerError (a defect, or an
+   * attack) when the text was altered, cut off, or sealed for another place.
+   */
+  open(sealed: SealedSecret, context: SealingContext): Promise<string>;
+}
