@@ -21,8 +21,12 @@ import {
 } from '../support/entities.ts';
 import { repositoryApprovalContract } from './repository-approval-contract.ts';
 import { repositoryAuditContract } from './repository-audit-contract.ts';
+import { repositoryDownstreamContract } from './repository-downstream-contract.ts';
 import { repositoryExpiryContract } from './repository-expiry-contract.ts';
 import { repositoryIsolationContract } from './repository-isolation-contract.ts';
+import { repositoryLeaseContract } from './repository-lease-contract.ts';
+import { repositoryLeaseLookUpsContract } from './repository-lease-look-ups-contract.ts';
+import { repositoryLeaseQueueContract } from './repository-lease-queue-contract.ts';
 import { repositoryListingContract } from './repository-listing-contract.ts';
 import { repositoryOutboxContract } from './repository-outbox-contract.ts';
 import { conflicts, mistakes } from './repository-refusals.ts';
@@ -30,6 +34,8 @@ import { repositoryRequestIdContract } from './repository-request-id-contract.ts
 import { repositoryRequirementsContract } from './repository-requirements-contract.ts';
 import { repositoryRevocationContract } from './repository-revocation-contract.ts';
 import { eachWithRepository, givenIssuedGrant, givenSession, type OpenRepository } from './repository-under-test.ts';
+import { repositoryUsageContract } from './repository-usage-contract.ts';
+import { repositoryWrappedSecretContract } from './repository-wrapped-secret-contract.ts';
 
 /** What every repository must do. */
 export function repositoryContract(name: string, open: OpenRepository): void {
@@ -44,6 +50,12 @@ export function repositoryContract(name: string, open: OpenRepository): void {
     repositoryRequestIdContract(open);
     repositoryRequirementsContract(open);
     repositoryRevocationContract(open);
+    repositoryWrappedSecretContract(open);
+    repositoryDownstreamContract(open);
+    repositoryUsageContract(open);
+    repositoryLeaseContract(open);
+    repositoryLeaseLookUpsContract(open);
+    repositoryLeaseQueueContract(open);
     repositoryOutboxContract(open);
     repositoryListingContract(open);
     repositoryIsolationContract(open);

@@ -2,18 +2,26 @@ import { describe, expect, it } from 'vitest';
 import { endGrant, issueGrant } from '../../src/domain/grant.ts';
 import type { TenantId } from '../../src/domain/ids.ts';
 import type { Repository } from '../../src/domain/repository.ts';
+import { dueRevocation } from '../../src/domain/revocation.ts';
 import {
   aBlock,
   aGrant,
   anArtifact,
   anArtifactId,
   anEvent,
+  aRevocation,
   aSession,
   after,
   OTHER_TENANT,
   TENANT,
 } from '../support/entities.ts';
-import { eachWithRepository, givenPendingGrant, givenSession, type OpenRepository } from './repository-under-test.ts';
+import {
+  eachWithRepository,
+  givenPendingGrant,
+  givenRevocation,
+  givenSession,
+  type OpenRepository,
+} from './repository-under-test.ts';
 
 type Given = Awaited<ReturnType<typeof givenEverything>>;
 
@@ -38,7 +46,9 @@ async function givenEverything(repository: Repository) {
     unit.insertBlock(aBlock({ runId: session.runId }));
     unit.record(event);
   });
-  return { session, grant, artifact, approval };
+  const requested = aRevocation(session, { grantId: grant.id });
+  const revocation = await givenRevocation(repository, requested, dueRevocation(requested, after(2)));
+  return { session, grant, artifact, approval, revocation };
 }
 
 const PAGE = { limit: 10, after: null };
@@ -73,6 +83,27 @@ const reads: [string, (repository: Repository, tenantId: TenantId, given: Given)
     'finding the ended handles of a workload',
     (repository, tenantId, { session: { workloadHash } }) =>
       repository.findEndedHandles({ tenantId, workloadHash }, after(0)),
+  ],
+  [
+    'finding the revocation of a grant',
+    (repository, tenant, { revocation }) => repository.findRevocationOfGrant(tenant, revocation.grantId),
+  ],
+  [
+    'finding the grants of a run that are not revoked downstream',
+    (repository, tenantId, { session: { runId } }) => repository.findUnrevokedGrants({ tenantId, runId }),
+  ],
+  [
+    'finding the grants of a workload that are not revoked downstream',
+    (repository, tenantId, { session: { workloadHash } }) => repository.findUnrevokedGrants({ tenantId, workloadHash }),
+  ],
+  ['listing revocations', (repository, tenant) => repository.listRevocations(tenant, {}, PAGE)],
+  [
+    'listing the revocations of a grant',
+    (repository, tenant, { grant }) => repository.listRevocations(tenant, { grantId: grant.id }, PAGE),
+  ],
+  [
+    'listing the revocations of a connector',
+    (repository, tenant, { revocation: { connector } }) => repository.listRevocations(tenant, { connector }, PAGE),
   ],
   [
     'asking for a block',

@@ -8,6 +8,7 @@ import {
   anApproval,
   anEvent,
   aPendingGrant,
+  aRevocation,
   aSession,
   aSessionId,
   aWord,
@@ -64,6 +65,15 @@ const listings: Listing[] = [
       return grants.map(({ approvalId }) => approvalId);
     },
     list: (repository, page, tenantId = TENANT) => repository.listApprovals(tenantId, {}, page),
+  },
+  {
+    name: 'revocations',
+    fill: async (repository, count, tenantId = TENANT) => {
+      const revocations = Array.from({ length: count }, () => aRevocation(aSession({ tenantId })));
+      for (const revocation of revocations) await repository.transact((unit) => unit.insertRevocation(revocation));
+      return revocations.map(({ id }) => id);
+    },
+    list: (repository, page, tenantId = TENANT) => repository.listRevocations(tenantId, {}, page),
   },
   {
     name: 'audit events',

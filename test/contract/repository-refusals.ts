@@ -194,7 +194,7 @@ export const mistakes: Attempt[] = [
     stage: (unit, { artifact }) =>
       unit.updateArtifact({
         expected: 'issued',
-        next: { ...endArtifact(artifact, 'used', after(2)), handleHash: aHandleHash() },
+        next: { ...artifact, state: 'used', endedAt: after(2), handleHash: aHandleHash() },
       }),
   },
   {

@@ -3,8 +3,20 @@ import type { AuditEvent } from '../../src/domain/audit-event.ts';
 import type { PendingApproval } from '../../src/domain/approval.ts';
 import { issueGrant, type PendingGrant } from '../../src/domain/grant.ts';
 import type { Repository } from '../../src/domain/repository.ts';
+import { type HeldRevocation, holdLease, type RequestedRevocation, type Revocation } from '../../src/domain/revocation.ts';
 import { type ActiveSession, endSession } from '../../src/domain/session.ts';
-import { aGrant, anApproval, anArtifact, anArtifactId, aPendingGrant, aSession, after } from '../support/entities.ts';
+import {
+  aGrant,
+  aLeaseGrant,
+  anApproval,
+  anArtifact,
+  anArtifactId,
+  aPendingGrant,
+  aRevocation,
+  aSession,
+  aWrappedSecret,
+  after,
+} from '../support/entities.ts';
 
 /** A repository without rows, and what the suite needs besides the port. */
 export interface RepositoryUnderTest {
@@ -30,6 +42,39 @@ export async function givenIssuedGrant(repository: Repository, session: ActiveSe
     unit.insertArtifact(artifact);
   });
   return { session, approved, grant, artifact };
+}
+
+/** Commits a grant of a session that is on record, with the wrapped secret that was issued for it and the lease that is held. */
+export async function givenLease(repository: Repository, session: ActiveSession) {
+  const approved = aLeaseGrant(session);
+  const grant = issueGrant(approved, anArtifactId(), after(1));
+  const artifact = aWrappedSecret(grant);
+  const requested = aRevocation(session, { grantId: grant.id });
+  const revocation: HeldRevocation = holdLease(requested, { leaseId: `lease of ${grant.id}`, expiresAt: after(900) });
+  await repository.transact((unit) => {
+    unit.insertGrant(approved);
+    unit.insertRevocation(requested);
+    unit.updateRevocation({ expected: 'requested', next: revocation });
+    unit.insertArtifact(artifact);
+    unit.updateGrant({ expected: 'approved', next: grant });
+  });
+  return { session, approved, grant, artifact, revocation };
+}
+
+/** Commits a revocation and the states that it passes through, one after the other. Answers the last. */
+export async function givenRevocation(
+  repository: Repository,
+  requested: RequestedRevocation,
+  ...states: readonly Revocation[]
+): Promise<Revocation> {
+  await repository.transact((unit) => unit.insertRevocation(requested));
+  let current: Revocation = requested;
+  for (const next of states) {
+    const { state: expected } = current;
+    await repository.transact((unit) => unit.updateRevocation({ expected, next }));
+    current = next;
+  }
+  return current;
 }
 
 /** Commits a session. */

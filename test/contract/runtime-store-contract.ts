@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CLAIM_KINDS, type ProxyBudget, type RuntimeStore, type SlotRequest } from '../../src/domain/runtime-store.ts';
-import { aHandleHash, after } from '../support/entities.ts';
+import { aCallId, aHandleHash, after } from '../support/entities.ts';
+import { runtimeStoreValuesContract } from './runtime-store-values-contract.ts';
 
+/** A store that knows no handle. One that asks a repository what a handle has used hears of each that it has used nothing. */
 export interface RuntimeStoreUnderTest {
   store: RuntimeStore;
   close: () => Promise<void>;
@@ -11,7 +13,7 @@ export interface RuntimeStoreUnderTest {
 const BUDGET: ProxyBudget = { maxConcurrent: 8, maxRequests: 100, maxBytes: 1000, timeoutSeconds: 15 };
 const GRANTED = { granted: true, remainingBytes: 1000 };
 
-/** What every runtime store must do. `open` makes one that knows no handle. */
+/** What every runtime store must do. */
 export function runtimeStoreContract(name: string, open: () => Promise<RuntimeStoreUnderTest>): void {
   describe(`${name} keeps the runtime store contract`, () => {
     const opened: RuntimeStoreUnderTest[] = [];
@@ -27,11 +29,10 @@ export function runtimeStoreContract(name: string, open: () => Promise<RuntimeSt
     /** Asks for slots of one handle, each under a name of its own. */
     const aHandle = (budget: Partial<ProxyBudget> = {}) => {
       const handleHash = aHandleHash();
-      let slots = 0;
       const acquire = (overrides: Partial<SlotRequest> = {}) =>
         store().acquireSlot({
           handleHash,
-          slotId: `slot_${(slots += 1)}`,
+          slotId: aCallId(),
           budget: { ...BUDGET, ...budget },
           now: after(0),
           handleExpiresAt: after(600),
@@ -46,7 +47,7 @@ export function runtimeStoreContract(name: string, open: () => Promise<RuntimeSt
 
     it('lets no more requests through than the budget has', async () => {
       const { handleHash, acquire } = aHandle({ maxRequests: 2 });
-      for (const slotId of ['a', 'b']) {
+      for (const slotId of [aCallId(), aCallId()]) {
         expect(await acquire({ slotId })).toEqual(GRANTED);
         await store().releaseSlot(handleHash, slotId);
       }
@@ -68,23 +69,25 @@ export function runtimeStoreContract(name: string, open: () => Promise<RuntimeSt
     });
 
     it('takes no request for a slot that it refuses', async () => {
+      const held = aCallId();
       const { handleHash, acquire } = aHandle({ maxConcurrent: 1, maxRequests: 2 });
-      expect(await acquire({ slotId: 'held' })).toEqual(GRANTED);
+      expect(await acquire({ slotId: held })).toEqual(GRANTED);
       for (let attempt = 0; attempt < 5; attempt += 1) {
         expect(await acquire()).toEqual({ granted: false, exhausted: 'concurrency' });
       }
-      await store().releaseSlot(handleHash, 'held');
+      await store().releaseSlot(handleHash, held);
       expect(await acquire()).toEqual(GRANTED);
     });
 
     it('gives a slot back once, whatever is released twice or was never held', async () => {
+      const [first, second] = [aCallId(), aCallId()];
       const { handleHash, acquire } = aHandle({ maxConcurrent: 2 });
-      await acquire({ slotId: 'a' });
-      await acquire({ slotId: 'b' });
-      await store().releaseSlot(handleHash, 'a');
-      await store().releaseSlot(handleHash, 'a');
-      await store().releaseSlot(handleHash, 'unheard of');
-      await store().releaseSlot(aHandleHash(), 'b');
+      await acquire({ slotId: first });
+      await acquire({ slotId: second });
+      await store().releaseSlot(handleHash, first);
+      await store().releaseSlot(handleHash, first);
+      await store().releaseSlot(handleHash, aCallId());
+      await store().releaseSlot(aHandleHash(), second);
       expect(await acquire()).toEqual(GRANTED);
       expect(await acquire()).toEqual({ granted: false, exhausted: 'concurrency' });
     });
@@ -97,10 +100,11 @@ export function runtimeStoreContract(name: string, open: () => Promise<RuntimeSt
     });
 
     it("does not free another's slot when a lapsed one is released", async () => {
+      const lapsed = aCallId();
       const { handleHash, acquire } = aHandle({ maxConcurrent: 1 });
-      await acquire({ slotId: 'lapsed' });
-      await acquire({ slotId: 'holder', now: after(20) });
-      await store().releaseSlot(handleHash, 'lapsed');
+      await acquire({ slotId: lapsed });
+      await acquire({ slotId: aCallId(), now: after(20) });
+      await store().releaseSlot(handleHash, lapsed);
       expect(await acquire({ now: after(21) })).toEqual({ granted: false, exhausted: 'concurrency' });
     });
 
@@ -177,7 +181,7 @@ export function runtimeStoreContract(name: string, open: () => Promise<RuntimeSt
 
     it('lets a call that outlives its handle pay for its bytes, and starts no other', async () => {
       const { handleHash, acquire } = aHandle();
-      await acquire({ slotId: 'held', now: after(599) });
+      await acquire({ now: after(599) });
       await store().forgetExpired(after(601));
       expect(await store().spendBytes(handleHash, 600)).toBe(true);
       expect(await acquire({ now: after(601) })).toMatchObject({ granted: false });
@@ -189,25 +193,27 @@ export function runtimeStoreContract(name: string, open: () => Promise<RuntimeSt
       ['died: its lease lapses', false, after(614)],
     ])('forgets a handle that ended once the call under way %s', async (_, isReleased, now) => {
       const { handleHash, acquire } = aHandle();
-      await acquire({ slotId: 'held', now: after(599) });
+      const held = aCallId();
+      await acquire({ slotId: held, now: after(599) });
       await store().forgetExpired(after(601));
-      if (isReleased) await store().releaseSlot(handleHash, 'held');
+      if (isReleased) await store().releaseSlot(handleHash, held);
       await store().forgetExpired(now);
       expect(await store().spendBytes(handleHash, 1)).toBe(false);
     });
 
     it('counts the slots that are held, and none that were given back or lapsed', async () => {
+      const [first, second] = [aCallId(), aCallId()];
       const { handleHash, acquire } = aHandle();
       const held = (now: Date) => store().slotsHeld(handleHash, now);
       expect(await held(after(0))).toBe(0);
-      await acquire({ slotId: 'a' });
-      await acquire({ slotId: 'b', now: after(5) });
+      await acquire({ slotId: first });
+      await acquire({ slotId: second, now: after(5) });
       await aHandle().acquire();
       expect(await held(after(5))).toBe(2);
       expect(await held(after(14.999))).toBe(2);
       expect(await held(after(15))).toBe(1);
       expect(await held(after(20))).toBe(0);
-      await store().releaseSlot(handleHash, 'b');
+      await store().releaseSlot(handleHash, second);
       expect(await held(after(5))).toBe(1);
     });
 
@@ -225,7 +231,73 @@ export function runtimeStoreContract(name: string, open: () => Promise<RuntimeSt
       expect(await acquire({ now: after(599) })).toEqual({ granted: false, exhausted: 'requests' });
     });
 
+    heldSlots(store);
     claims(store);
+    runtimeStoreValuesContract(store);
+  });
+}
+
+function heldSlots(store: () => RuntimeStore): void {
+  const aCallOf = (budget: Partial<ProxyBudget> = {}) => {
+    const request = {
+      handleHash: aHandleHash(),
+      slotId: aCallId(),
+      budget: { ...BUDGET, ...budget },
+      now: after(0),
+      handleExpiresAt: after(600),
+    };
+    return { request, ask: (overrides: Partial<SlotRequest> = {}) => store().acquireSlot({ ...request, ...overrides }) };
+  };
+
+  it('answers yes when a held slot is asked for again, and takes nothing for it', async () => {
+    const { ask } = aCallOf({ maxRequests: 2, maxConcurrent: 2 });
+    for (let asked = 0; asked < 5; asked += 1) expect(await ask()).toEqual(GRANTED);
+    expect(await ask({ slotId: aCallId() })).toEqual(GRANTED);
+    expect(await ask({ slotId: aCallId() })).toEqual({ granted: false, exhausted: 'requests' });
+    expect(await ask()).toEqual(GRANTED);
+  });
+
+  it('answers yes to all of fifty who ask for one slot at once, and takes one request', async () => {
+    const { ask } = aCallOf({ maxRequests: 2, maxConcurrent: 2 });
+    const answers = await Promise.all(Array.from({ length: 50 }, () => ask()));
+    for (const answer of answers) expect(answer).toEqual(GRANTED);
+    expect(await ask({ slotId: aCallId() })).toEqual(GRANTED);
+    expect(await ask({ slotId: aCallId() })).toMatchObject({ granted: false });
+  });
+
+  it('says what is left to whoever asks for a held slot again, also when that is nothing', async () => {
+    const { request, ask } = aCallOf();
+    await ask();
+    await store().spendBytes(request.handleHash, 600);
+    expect(await ask()).toEqual({ granted: true, remainingBytes: 400 });
+    await store().spendBytes(request.handleHash, 400);
+    expect(await ask()).toEqual({ granted: true, remainingBytes: 0 });
+  });
+
+  it('holds a slot no longer for being asked for it again', async () => {
+    const { request, ask } = aCallOf({ maxConcurrent: 1, timeoutSeconds: 15 });
+    await ask();
+    expect(await ask({ now: after(10) })).toEqual(GRANTED);
+    expect(await store().slotsHeld(request.handleHash, after(14.999))).toBe(1);
+    expect(await store().slotsHeld(request.handleHash, after(15))).toBe(0);
+    expect(await ask({ slotId: aCallId(), now: after(15) })).toEqual(GRANTED);
+  });
+
+  it.each(['lapsed', 'was given back'])('takes a request again for a slot that %s', async (end) => {
+    const { request, ask } = aCallOf({ maxRequests: 2 });
+    await ask();
+    if (end === 'was given back') await store().releaseSlot(request.handleHash, request.slotId);
+    expect(await ask({ now: after(15) })).toEqual(GRANTED);
+    expect(await ask({ slotId: aCallId(), now: after(15) })).toEqual({ granted: false, exhausted: 'requests' });
+  });
+
+  it("does not take one handle's slot for another's", async () => {
+    const { request, ask } = aCallOf({ maxRequests: 1 });
+    const handleHash = aHandleHash();
+    await ask({ handleHash });
+    expect(await ask()).toEqual(GRANTED);
+    await store().releaseSlot(handleHash, request.slotId);
+    expect(await store().slotsHeld(request.handleHash, after(1))).toBe(1);
   });
 }
 

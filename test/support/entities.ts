@@ -1,25 +1,30 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { v7 } from 'uuid';
 import type { ApprovalDecision, PendingApproval } from '../../src/domain/approval.ts';
-import type { IssuedArtifact } from '../../src/domain/artifact.ts';
+import type { IssuedProxyHandle, IssuedWrappedSecret } from '../../src/domain/artifact.ts';
 import type { AuditEvent } from '../../src/domain/audit-event.ts';
 import type { Block } from '../../src/domain/block.ts';
 import type { Delegation } from '../../src/domain/delegation.ts';
+import type { DownstreamCall } from '../../src/domain/downstream-call.ts';
 import type { ApprovedGrant, LiveGrant, PendingGrant } from '../../src/domain/grant.ts';
 import type {
   AgentId,
   ApprovalId,
   ArtifactId,
+  CallId,
   EventId,
   GrantId,
   HandleHash,
   NotificationId,
+  RevocationId,
   RunId,
   SessionId,
   TenantId,
   WorkloadHash,
 } from '../../src/domain/ids.ts';
 import type { WaitingNotification } from '../../src/domain/notification.ts';
+import type { RequestedRevocation } from '../../src/domain/revocation.ts';
+import type { SealedSecret } from '../../src/domain/sealing.ts';
 import type { ActiveSession } from '../../src/domain/session.ts';
 
 /** The moment at which FakeClock starts, and the builders' entities are made. */
@@ -36,6 +41,8 @@ export const aGrantId = (): GrantId => `gr_${v7()}` as GrantId;
 export const anApprovalId = (): ApprovalId => `ap_${v7()}` as ApprovalId;
 export const anArtifactId = (): ArtifactId => `art_${v7()}` as ArtifactId;
 export const aNotificationId = (): NotificationId => `ntf_${v7()}` as NotificationId;
+export const aCallId = (): CallId => `call_${v7()}` as CallId;
+export const aRevocationId = (): RevocationId => `rev_${v7()}` as RevocationId;
 export const aHandleHash = (): HandleHash => createHash('sha256').update(randomUUID()).digest('hex') as HandleHash;
 
 /** A session of 15 minutes. */
@@ -177,7 +184,7 @@ export function aBlock(target: BlockTarget, overrides: Partial<Omit<Block, 'kind
 }
 
 /** The proxy handle of a grant, and as long as it. */
-export function anArtifact(grant: ApprovedGrant | LiveGrant, overrides: Partial<IssuedArtifact> = {}): IssuedArtifact {
+export function anArtifact(grant: ApprovedGrant | LiveGrant, overrides: Partial<IssuedProxyHandle> = {}): IssuedProxyHandle {
   return {
     id: 'artifactId' in grant ? grant.artifactId : anArtifactId(),
     tenantId: grant.tenantId,
@@ -188,6 +195,70 @@ export function anArtifact(grant: ApprovedGrant | LiveGrant, overrides: Partial<
     createdAt: new Date(grant.createdAt),
     expiresAt: new Date(grant.expiresAt),
     state: 'issued',
+    ...overrides,
+  };
+}
+
+/** An approved grant of 10 minutes for a credential of a database. */
+export const aLeaseGrant = (session: ActiveSession, overrides: Partial<ApprovedGrant> = {}): ApprovedGrant =>
+  aGrant(session, {
+    tool: 'db',
+    capability: 'db.read',
+    resourceRef: 'dbrole:reporting',
+    deliveryMode: 'wrapped_secret',
+    ...overrides,
+  });
+
+/** The wrapped secret of a grant, and as long as it; no two are sealed alike. */
+export function aWrappedSecret(
+  grant: ApprovedGrant | LiveGrant,
+  overrides: Partial<IssuedWrappedSecret> = {},
+): IssuedWrappedSecret {
+  return {
+    id: 'artifactId' in grant ? grant.artifactId : anArtifactId(),
+    tenantId: grant.tenantId,
+    sessionId: grant.sessionId,
+    grantId: grant.id,
+    kind: 'wrapped_secret',
+    createdAt: new Date(grant.createdAt),
+    expiresAt: new Date(grant.expiresAt),
+    state: 'issued',
+    sealed: `sealed.${randomUUID()}` as SealedSecret,
+    ...overrides,
+  };
+}
+
+/** A proxied call of 15 seconds behind a handle. */
+export function aCall(
+  { tenantId, sessionId, grantId, id: artifactId }: Pick<IssuedProxyHandle, 'tenantId' | 'sessionId' | 'grantId' | 'id'>,
+  overrides: Partial<DownstreamCall> = {},
+): DownstreamCall {
+  return {
+    id: aCallId(),
+    kind: 'proxy',
+    subject: { tenantId, sessionId, grantId, artifactId },
+    requestId: 'req_1',
+    startedAt: after(0),
+    deadline: after(15),
+    ...overrides,
+  };
+}
+
+/** What is about to be issued for a grant of a session; of a grant that is not on record unless told. */
+export function aRevocation(session: ActiveSession, overrides: Partial<RequestedRevocation> = {}): RequestedRevocation {
+  return {
+    id: aRevocationId(),
+    tenantId: session.tenantId,
+    sessionId: session.id,
+    grantId: aGrantId(),
+    agentId: session.agentId,
+    runId: session.runId,
+    workloadHash: session.workloadHash,
+    connector: 'vaultdb',
+    resourceRef: 'dbrole:reporting',
+    createdAt: after(0),
+    state: 'requested',
+    leaseExpiresAt: after(10 * 60),
     ...overrides,
   };
 }

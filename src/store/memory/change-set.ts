@@ -1,5 +1,5 @@
 import { expireApproval, type Approval, type ApprovalTerms } from '../../domain/approval.ts';
-import { endArtifact, type Artifact, type ArtifactTerms } from '../../domain/artifact.ts';
+import { endArtifact, type Artifact } from '../../domain/artifact.ts';
 import type { AuditEvent } from '../../domain/audit-event.ts';
 import type { Block } from '../../domain/block.ts';
 import { budgetExceeded, conflict, forbidden } from '../../domain/errors.ts';
@@ -11,14 +11,17 @@ import {
   type Grant,
   type GrantTerms,
 } from '../../domain/grant.ts';
-import type { ApprovalId, ArtifactId, GrantId, HandleHash, NotificationId, SessionId } from '../../domain/ids.ts';
+import type { ApprovalId, ArtifactId, GrantId, HandleHash, NotificationId, SessionId, TenantId } from '../../domain/ids.ts';
 import type { Notification, NotificationTerms } from '../../domain/notification.ts';
 import type { Session, SessionTerms } from '../../domain/session.ts';
 import type { EndGrantsOfSession, UnitOfWork } from '../../domain/unit-of-work.ts';
 import { blockAgainst, keyOf } from './blocks.ts';
+import { DownstreamChanges } from './downstream-changes.ts';
+import { requireExpected } from './expected-state.ts';
 import {
   APPROVAL_TERMS,
   ARTIFACT_TERMS,
+  type ArtifactTerms,
   GRANT_TERMS,
   NOTIFICATION_TERMS,
   requireSameTerms,
@@ -48,6 +51,7 @@ export class ChangeSet implements UnitOfWork {
   #approvals: Map<ApprovalId, Approval> | null = null;
   #blocks: Map<string, Block> | null = null;
   #notifications: Map<NotificationId, Notification> | null = null;
+  #downstream: DownstreamChanges | null = null;
 
   constructor(tables: Tables) {
     this.#tables = tables;
@@ -122,14 +126,14 @@ export class ChangeSet implements UnitOfWork {
     }
     this.#artifacts.set(artifact.id, artifact);
     this.#artifactByGrant.set(artifact.grantId, artifact.id);
-    this.#handles.add(artifact.handleHash);
+    if (artifact.kind === 'proxy_handle') this.#handles.add(artifact.handleHash);
   }
 
   updateArtifact({ expected, next }: Call<'updateArtifact'>): void {
     const current = this.#artifact(next.id);
     requireExpected('artifact', current, expected, next);
     requireSameTerms<ArtifactTerms>('artifact', ARTIFACT_TERMS, current, next);
-    this.#artifacts.set(next.id, next);
+    this.#artifacts.set(next.id, withoutSecret(next));
   }
 
   insertApproval(approval: Call<'insertApproval'>): void {
@@ -172,6 +176,38 @@ export class ChangeSet implements UnitOfWork {
     throw forbidden(reason, `an operator has revoked this ${kind}; it gets nothing any more`, { rule: 'revocation' });
   }
 
+  openCall(call: Call<'openCall'>): void {
+    this.#begun().openCall(call);
+  }
+
+  closeCall(of: Call<'closeCall'>): void {
+    this.#begun().closeCall(of);
+  }
+
+  spendRequest(spending: Call<'spendRequest'>): void {
+    this.#requireArtifact(spending);
+    this.#begun().spendRequest(spending);
+  }
+
+  spendBytes(spending: Call<'spendBytes'>): void {
+    this.#requireArtifact(spending);
+    this.#begun().spendBytes(spending);
+  }
+
+  insertRevocation(revocation: Call<'insertRevocation'>): void {
+    this.#begun().insertRevocation(revocation);
+  }
+
+  updateRevocation(change: Call<'updateRevocation'>): void {
+    this.#begun().updateRevocation(change);
+  }
+
+  makeRevocationDue(of: Call<'makeRevocationDue'>): void {
+    // Most grants have no lease, and their end costs no more than this look.
+    if (this.#downstream === null && this.#tables.revocations.ofGrant(of.grantId) === undefined) return;
+    this.#begun().makeRevocationDue(of);
+  }
+
   insertNotification(notification: Call<'insertNotification'>): void {
     if (this.#notification(notification.id) !== undefined) throw conflict('notification id is taken');
     (this.#notifications ??= new Map()).set(notification.id, notification);
@@ -197,6 +233,7 @@ export class ChangeSet implements UnitOfWork {
     for (const approval of this.#approvals?.values() ?? []) this.#tables.putApproval(approval);
     for (const block of this.#blocks?.values() ?? []) this.#tables.blocks.put(block);
     for (const notification of this.#notifications?.values() ?? []) this.#tables.outbox.put(notification);
+    this.#downstream?.apply();
   }
 
   #endGrant(grant: Grant, change: EndGrantsOfSession): void {
@@ -209,6 +246,7 @@ export class ChangeSet implements UnitOfWork {
     const approval = grant.state === 'pending' ? this.#approval(grant.approvalId) : undefined;
     const endedApproval = approval?.state === 'pending' ? expireApproval(approval, change.at) : null;
     if (endedApproval !== null) this.#putApproval(endedApproval);
+    this.makeRevocationDue({ tenantId: grant.tenantId, grantId: grant.id, at: change.at });
     for (const event of change.events(copyRow(ended), copyRow(endedArtifact), copyRow(endedApproval))) this.record(event);
   }
 
@@ -250,8 +288,18 @@ export class ChangeSet implements UnitOfWork {
     return committed === undefined ? undefined : this.#artifact(committed.id);
   }
 
-  #isHandleTaken({ handleHash }: Artifact): boolean {
+  #isHandleTaken(artifact: Artifact): boolean {
+    if (artifact.kind !== 'proxy_handle') return false;
+    const { handleHash } = artifact;
     return this.#handles.has(handleHash) || this.#tables.artifactByHandle(handleHash) !== undefined;
+  }
+
+  #requireArtifact({ tenantId, artifactId }: { tenantId: TenantId; artifactId: ArtifactId }): void {
+    if (this.#artifact(artifactId)?.tenantId !== tenantId) throw conflict('artifact is not there any more');
+  }
+
+  #begun(): DownstreamChanges {
+    return (this.#downstream ??= new DownstreamChanges(this.#tables));
   }
 
   #grantsOfSession(sessionId: SessionId): Grant[] {
@@ -273,14 +321,9 @@ function endedGrant(grant: Grant, change: EndGrantsOfSession): EndedGrant {
   return endGrant(grant, state, change.at, change.reason);
 }
 
-/** Another tenant's row answers like one that is not there. */
-function requireExpected<Row extends { tenantId: string; state: string }>(
-  entity: string,
-  current: Row | undefined,
-  expected: string,
-  next: Row,
-): asserts current is Row {
-  if (current?.tenantId !== next.tenantId || current.state !== expected) {
-    throw conflict(`${entity} is not ${expected} any more`);
-  }
+/** What has ended holds no secret, whatever the change that ended it still carried. */
+function withoutSecret(artifact: Artifact): Artifact {
+  if (artifact.state === 'issued' || !('sealed' in artifact)) return artifact;
+  const { sealed: _erased, ...ended } = artifact;
+  return ended;
 }

@@ -1,12 +1,16 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ApprovalTerms } from '../../domain/approval.ts';
-import type { ArtifactTerms } from '../../domain/artifact.ts';
+import type { ProxyHandleTerms, WrappedSecretTerms } from '../../domain/artifact.ts';
 import type { GrantTerms } from '../../domain/grant.ts';
 import type { NotificationTerms } from '../../domain/notification.ts';
+import type { RevocationTerms } from '../../domain/revocation.ts';
 import type { SessionTerms } from '../../domain/session.ts';
 
 /** Every term of a kind of row: the compiler asks for those that a list would forget. */
 type Every<Terms> = Readonly<Record<keyof Terms, true>>;
+
+/** The terms of whichever kind of artifact: a kind has none that are another's. */
+export type ArtifactTerms = Partial<Record<keyof ProxyHandleTerms | keyof WrappedSecretTerms, unknown>>;
 
 export const SESSION_TERMS: Every<SessionTerms> = {
   id: true,
@@ -75,6 +79,19 @@ export const NOTIFICATION_TERMS: Every<NotificationTerms> = {
   receiver: true,
   createdAt: true,
   expiresAt: true,
+};
+
+export const REVOCATION_TERMS: Every<RevocationTerms> = {
+  id: true,
+  tenantId: true,
+  sessionId: true,
+  grantId: true,
+  agentId: true,
+  runId: true,
+  workloadHash: true,
+  connector: true,
+  resourceRef: true,
+  createdAt: true,
 };
 
 /** What was fixed at the start stays; a change of it is a mistake in the caller, not a lost race. */

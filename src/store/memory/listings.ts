@@ -1,7 +1,15 @@
 import type { Approval } from '../../domain/approval.ts';
 import type { Grant } from '../../domain/grant.ts';
 import type { SessionId, TenantId } from '../../domain/ids.ts';
-import type { ApprovalFilter, GrantFilter, Page, PageRequest, SessionFilter } from '../../domain/repository.ts';
+import type {
+  ApprovalFilter,
+  GrantFilter,
+  Page,
+  PageRequest,
+  RevocationFilter,
+  SessionFilter,
+} from '../../domain/repository.ts';
+import type { Revocation } from '../../domain/revocation.ts';
 import type { Session } from '../../domain/session.ts';
 import { readCursor, takePage } from './page.ts';
 import type { Tables } from './tables.ts';
@@ -42,6 +50,17 @@ export function listApprovals(
   if (!isOwnSession(tables, tenantId, filter.sessionId)) return NOTHING;
   const rows = tables.approvalsNewestFirst(tenantId, filter.sessionId, cursor);
   return takePage(rows, (approval) => approval.tenantId === tenantId && hasAll(approval, filter), limit);
+}
+
+/** A tenant's revocations that pass the filter, newest first. */
+export function listRevocations(
+  tables: Tables,
+  tenantId: TenantId,
+  filter: RevocationFilter,
+  { limit, after }: PageRequest,
+): Page<Revocation> {
+  const rows = tables.revocations.newestFirst(tenantId, filter.grantId, readCursor(after, 'rev_'));
+  return takePage(rows, (revocation) => hasAll(revocation, filter), limit);
 }
 
 const NOTHING = { rows: [], next: null };

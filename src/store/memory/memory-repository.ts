@@ -1,8 +1,9 @@
 import type { Approval } from '../../domain/approval.ts';
-import type { Artifact } from '../../domain/artifact.ts';
+import type { Artifact, ProxyHandleArtifact } from '../../domain/artifact.ts';
 import type { AuditEvent } from '../../domain/audit-event.ts';
 import type { AuditLog } from '../../domain/audit-log.ts';
 import type { Block } from '../../domain/block.ts';
+import type { DownstreamCall } from '../../domain/downstream-call.ts';
 import { BrokerError, unavailable } from '../../domain/errors.ts';
 import type { Grant } from '../../domain/grant.ts';
 import type { ApprovalId, ArtifactId, GrantId, HandleHash, SessionId, TenantId } from '../../domain/ids.ts';
@@ -11,15 +12,19 @@ import type {
   ApprovalFilter,
   AuditFilter,
   GrantFilter,
+  OpenLeases,
   Page,
   PageRequest,
   Repository,
+  RevocationFilter,
   SessionFilter,
 } from '../../domain/repository.ts';
+import type { DueRevocation, Revocation } from '../../domain/revocation.ts';
+import type { HandleUsage } from '../../domain/runtime-store.ts';
 import type { Session } from '../../domain/session.ts';
 import type { BlockQuestion, UnitOfWork } from '../../domain/unit-of-work.ts';
 import { ChangeSet } from './change-set.ts';
-import { listApprovals, listGrants, listSessions } from './listings.ts';
+import { listApprovals, listGrants, listRevocations, listSessions } from './listings.ts';
 import { RecentEvents } from './recent-events.ts';
 import { copyRow } from './row-copy.ts';
 import { StagedUnit } from './staged-unit.ts';
@@ -73,7 +78,7 @@ export class MemoryRepository implements Repository, CountsRows {
     return Promise.resolve(ownCopy(tenantId, this.#tables.artifact(id)));
   }
 
-  findByHandle(handleHash: HandleHash): Promise<{ session: Session; grant: Grant; artifact: Artifact } | null> {
+  findByHandle(handleHash: HandleHash): Promise<{ session: Session; grant: Grant; artifact: ProxyHandleArtifact } | null> {
     const artifact = this.#tables.artifactByHandle(handleHash);
     const grant = artifact && this.#tables.grant(artifact.grantId);
     const session = grant && this.#tables.session(grant.sessionId);
@@ -99,6 +104,36 @@ export class MemoryRepository implements Repository, CountsRows {
 
   findEndedHandles(of: RunOrWorkload, endedAfter: Date): ReturnType<Repository['findEndedHandles']> {
     return Promise.resolve(this.#tables.endedHandles(of, endedAfter));
+  }
+
+  findHandleUsage(handleHash: HandleHash): Promise<HandleUsage | null> {
+    const artifact = this.#tables.artifactByHandle(handleHash);
+    if (artifact === undefined) return Promise.resolve(null);
+    const slots: HandleUsage['slots'][number][] = [];
+    for (const { id, deadline } of this.#tables.calls.ofArtifact(artifact.tenantId, artifact.id)) {
+      slots.push({ slotId: id, lapsesAt: new Date(deadline) });
+    }
+    return Promise.resolve({ ...this.#tables.spent(artifact.id), slots });
+  }
+
+  findOverdueCalls(before: Date, limit: number): Promise<readonly DownstreamCall[]> {
+    return Promise.resolve(this.#tables.calls.overdue(before, limit).map((call) => copyRow(call)));
+  }
+
+  findRevocationOfGrant(tenantId: TenantId, grantId: GrantId): Promise<Revocation | null> {
+    return Promise.resolve(ownCopy(tenantId, this.#tables.revocations.ofGrant(grantId)));
+  }
+
+  claimDueRevocations(claim: Parameters<Repository['claimDueRevocations']>[0]): Promise<readonly DueRevocation[]> {
+    return Promise.resolve(this.#tables.revocations.claimDue(claim).map((revocation) => copyRow(revocation)));
+  }
+
+  findUnrevokedGrants(of: RunOrWorkload): Promise<readonly GrantId[]> {
+    return Promise.resolve(this.#tables.revocations.unrevokedGrants(of));
+  }
+
+  countOpenLeases(): Promise<readonly OpenLeases[]> {
+    return Promise.resolve(this.#tables.revocations.countOpen());
   }
 
   findDueNotifications(now: Date, limit: number, busy: readonly string[]): Promise<readonly WaitingNotification[]> {
@@ -145,6 +180,10 @@ export class MemoryRepository implements Repository, CountsRows {
 
   listApprovals(tenantId: TenantId, filter: ApprovalFilter, page: PageRequest): Promise<Page<Approval>> {
     return settled(() => listApprovals(this.#tables, tenantId, filter, page));
+  }
+
+  listRevocations(tenantId: TenantId, filter: RevocationFilter, page: PageRequest): Promise<Page<Revocation>> {
+    return settled(() => listRevocations(this.#tables, tenantId, filter, page));
   }
 
   listAuditEvents(tenantId: TenantId, filter: AuditFilter, page: PageRequest): Promise<Page<AuditEvent>> {

@@ -1,19 +1,23 @@
-import type { HandleHash } from '../../domain/ids.ts';
+import type { CallId, HandleHash } from '../../domain/ids.ts';
 import {
   CLAIM_KINDS,
+  KEPT_KINDS,
   type ClaimKind,
+  type KeptKind,
   type RuntimeStore,
   type SlotAnswer,
   type SlotRequest,
 } from '../../domain/runtime-store.ts';
 import { Claims } from './claims.ts';
+import { KeptValues } from './kept-values.ts';
+import { RevokedTokens } from './revoked-tokens.ts';
 import { TimeQueue } from './time-queue.ts';
 
 interface HandleUse {
   remainingRequests: number;
   remainingBytes: number;
   /** When each slot's lease lapses (milliseconds since the epoch), by slot. */
-  leases: Map<string, number>;
+  leases: Map<CallId, number>;
 }
 
 /** For tests that look whether anything is left behind. */
@@ -24,13 +28,20 @@ export interface CountsEntries {
 export interface MemoryRuntimeStoreConfig {
   /** How many claims of one kind may be held at once; further ones are refused with `unavailable`. */
   maxClaims?: number;
+  /** How many values of one kind may be kept at once; further ones are refused with `unavailable`. */
+  maxKeptValues?: number;
+  /** How many revoked tokens are known at once; the one that would run out first makes room. */
+  maxRevokedTokens?: number;
 }
 
 /** About 300 bytes each. */
 const MAX_CLAIMS = 500_000;
+const MAX_REVOKED_TOKENS = 500_000;
+/** Some kilobytes each. */
+const MAX_KEPT_VALUES = 50_000;
 
 /**
- * Budgets of the handles, and claims, of one process. A handle's requests and bytes are what the budget of its first call said; a
+ * Budgets of the handles, claims, revoked tokens and kept values of one process. A handle's requests and bytes are what the budget of its first call said; a
  * configuration that changes later does not refill them.
  */
 export class MemoryRuntimeStore implements RuntimeStore, CountsEntries {
@@ -38,9 +49,19 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsEntries {
   readonly #expiries = new TimeQueue<HandleHash>();
   readonly #claims: Readonly<Record<ClaimKind, Claims>>;
 
-  constructor({ maxClaims = MAX_CLAIMS }: MemoryRuntimeStoreConfig = {}) {
+  readonly #revokedTokens: RevokedTokens;
+  readonly #kept: Readonly<Record<KeptKind, KeptValues>>;
+
+  constructor({
+    maxClaims = MAX_CLAIMS,
+    maxKeptValues = MAX_KEPT_VALUES,
+    maxRevokedTokens = MAX_REVOKED_TOKENS,
+  }: MemoryRuntimeStoreConfig = {}) {
     const claims = () => new Claims(maxClaims);
     this.#claims = { proof: claims(), delegation: claims(), callback: claims() };
+    const kept = () => new KeptValues(maxKeptValues);
+    this.#kept = { relay_session: kept(), github_token: kept() };
+    this.#revokedTokens = new RevokedTokens(maxRevokedTokens);
   }
 
   acquireSlot(request: SlotRequest): Promise<SlotAnswer> {
@@ -58,7 +79,7 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsEntries {
     return Promise.resolve(enough);
   }
 
-  releaseSlot(handleHash: HandleHash, slotId: string): Promise<void> {
+  releaseSlot(handleHash: HandleHash, slotId: CallId): Promise<void> {
     this.#uses.get(handleHash)?.leases.delete(slotId);
     return Promise.resolve();
   }
@@ -73,8 +94,30 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsEntries {
     return new Promise((resolve) => resolve(this.#claims[kind].claim(key, value, expiresAt, now)));
   }
 
+  revokeToken(tokenId: string, expiresAt: Date, now: Date): Promise<void> {
+    this.#revokedTokens.add(tokenId, expiresAt, now);
+    return Promise.resolve();
+  }
+
+  isTokenRevoked(tokenId: string, now: Date): Promise<boolean> {
+    return Promise.resolve(this.#revokedTokens.has(tokenId, now));
+  }
+
+  keep(kind: KeptKind, key: string, value: string, expiresAt: Date, now: Date): Promise<void> {
+    return new Promise((resolve) => {
+      this.#kept[kind].keep(key, value, expiresAt, now);
+      resolve();
+    });
+  }
+
+  kept(kind: KeptKind, key: string, now: Date): Promise<string | null> {
+    return Promise.resolve(this.#kept[kind].get(key, now));
+  }
+
   forgetExpired(now: Date): Promise<void> {
     for (const kind of CLAIM_KINDS) this.#claims[kind].forgetExpired(now);
+    for (const kind of KEPT_KINDS) this.#kept[kind].forgetExpired(now);
+    this.#revokedTokens.forgetExpired(now);
     for (const handleHash of this.#expiries.before(now, Number.POSITIVE_INFINITY)) {
       if (hasLiveLease(this.#uses.get(handleHash), now)) continue;
       this.#expiries.remove(handleHash);
@@ -88,7 +131,13 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsEntries {
   }
 
   entryCounts(): Readonly<Record<string, number>> {
-    return { uses: this.#uses.size, expiries: this.#expiries.size, ...this.#claimCounts() };
+    return {
+      uses: this.#uses.size,
+      expiries: this.#expiries.size,
+      ...this.#claimCounts(),
+      keptValues: KEPT_KINDS.reduce((sum, kind) => sum + this.#kept[kind].size, 0),
+      revokedTokens: this.#revokedTokens.size,
+    };
   }
 
   #claimCounts(): Readonly<Record<string, number>> {
@@ -100,12 +149,16 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsEntries {
   }
 
   #acquire({ handleHash, slotId, budget, now, handleExpiresAt }: SlotRequest): SlotAnswer {
+    const known = this.#uses.get(handleHash);
+    if (known !== undefined && (known.leases.get(slotId) ?? 0) > now.getTime()) {
+      return { granted: true, remainingBytes: known.remainingBytes };
+    }
     // A handle that ended may have been forgotten here; a new entry would hand it its whole budget again.
     if (now >= handleExpiresAt) return { granted: false, exhausted: 'requests' };
-    const use = this.#uses.get(handleHash) ?? {
+    const use = known ?? {
       remainingRequests: budget.maxRequests,
       remainingBytes: budget.maxBytes,
-      leases: new Map<string, number>(),
+      leases: new Map<CallId, number>(),
     };
     if (use.remainingBytes <= 0) return { granted: false, exhausted: 'bytes' };
     if (use.remainingRequests <= 0) return { granted: false, exhausted: 'requests' };
@@ -114,7 +167,7 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsEntries {
 
     use.remainingRequests -= 1;
     use.leases.set(slotId, now.getTime() + budget.timeoutSeconds * 1000);
-    if (!this.#uses.has(handleHash)) {
+    if (known === undefined) {
       this.#uses.set(handleHash, use);
       this.#expiries.put(handleHash, handleExpiresAt);
     }
@@ -128,7 +181,7 @@ function hasLiveLease(use: HandleUse | undefined, now: Date): boolean {
   return use.leases.size > 0;
 }
 
-function dropLapsed(leases: Map<string, number>, now: Date): void {
+function dropLapsed(leases: Map<CallId, number>, now: Date): void {
   for (const [slotId, lapsesAt] of leases) {
     if (lapsesAt <= now.getTime()) leases.delete(slotId);
   }

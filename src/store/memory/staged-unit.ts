@@ -1,6 +1,7 @@
 import { APPROVAL_TRANSITIONS } from '../../domain/approval.ts';
 import { ARTIFACT_TRANSITIONS } from '../../domain/artifact.ts';
 import { GRANT_TRANSITIONS } from '../../domain/grant.ts';
+import { REVOCATION_TRANSITIONS } from '../../domain/revocation.ts';
 import { SESSION_TRANSITIONS } from '../../domain/session.ts';
 import type { UnitOfWork } from '../../domain/unit-of-work.ts';
 import { copyRow } from './row-copy.ts';
@@ -94,6 +95,44 @@ export class StagedUnit implements UnitOfWork {
 
   requireNoBlock({ tenantId, runId, workloadHash }: Call<'requireNoBlock'>): void {
     this.#add((unit) => unit.requireNoBlock({ tenantId, runId, workloadHash }));
+  }
+
+  openCall(call: Call<'openCall'>): void {
+    const row = copyRow(call);
+    this.#add((unit) => unit.openCall(row));
+  }
+
+  closeCall({ tenantId, callId }: Call<'closeCall'>): void {
+    this.#add((unit) => unit.closeCall({ tenantId, callId }));
+  }
+
+  spendRequest(spending: Call<'spendRequest'>): void {
+    const kept = { ...spending, now: new Date(spending.now) };
+    this.#add((unit) => unit.spendRequest(kept));
+  }
+
+  spendBytes(spending: Call<'spendBytes'>): void {
+    if (!Number.isSafeInteger(spending.bytes) || spending.bytes < 0) {
+      throw new RangeError('bytes must be a whole number, not below zero');
+    }
+    const kept = { ...spending };
+    this.#add((unit) => unit.spendBytes(kept));
+  }
+
+  insertRevocation(revocation: Call<'insertRevocation'>): void {
+    const row = copyRow(revocation);
+    this.#add((unit) => unit.insertRevocation(row));
+  }
+
+  updateRevocation({ expected, next }: Call<'updateRevocation'>): void {
+    requireTransition('revocation', REVOCATION_TRANSITIONS, expected, next.state);
+    const change = { expected, next: copyRow(next) };
+    this.#add((unit) => unit.updateRevocation(change));
+  }
+
+  makeRevocationDue({ tenantId, grantId, at }: Call<'makeRevocationDue'>): void {
+    const kept = { tenantId, grantId, at: new Date(at) };
+    this.#add((unit) => unit.makeRevocationDue(kept));
   }
 
   insertNotification(notification: Call<'insertNotification'>): void {

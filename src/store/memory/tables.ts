@@ -1,5 +1,5 @@
 import type { Approval } from '../../domain/approval.ts';
-import type { Artifact } from '../../domain/artifact.ts';
+import type { Artifact, ProxyHandleArtifact } from '../../domain/artifact.ts';
 import { isGrantOpen, type Grant } from '../../domain/grant.ts';
 import type {
   ApprovalId,
@@ -14,8 +14,10 @@ import type {
 import type { RevocationRepository, SessionFilter } from '../../domain/repository.ts';
 import type { Session } from '../../domain/session.ts';
 import { Blocks } from './blocks.ts';
+import { DownstreamCalls } from './downstream-calls.ts';
 import { IdIndex, PairIndex, pairKey } from './id-index.ts';
 import { Outbox } from './outbox.ts';
+import { Revocations } from './revocations.ts';
 import { TimeQueue } from './time-queue.ts';
 
 export type RunOrWorkload = Parameters<RevocationRepository['findActiveSessions']>[0];
@@ -23,15 +25,27 @@ export type RunOrWorkload = Parameters<RevocationRepository['findActiveSessions'
 /** How many entries each table and index holds. */
 export type RowCounts = Readonly<Record<string, number>>;
 
+/** What a handle has used of its budget, for good. */
+export interface Spent {
+  requests: number;
+  bytes: number;
+}
+
+const NOTHING_SPENT: Spent = { requests: 0, bytes: 0 };
+
 /** The committed rows with their indexes. Rows go in and out as they are: copying is the repository's part. */
 export class Tables {
   readonly blocks = new Blocks();
   readonly outbox = new Outbox();
+  readonly calls = new DownstreamCalls();
+  readonly revocations = new Revocations();
 
   readonly #sessions = new Map<SessionId, Session>();
   readonly #grants = new Map<GrantId, Grant>();
   readonly #artifacts = new Map<ArtifactId, Artifact>();
   readonly #approvals = new Map<ApprovalId, Approval>();
+
+  readonly #spent = new Map<ArtifactId, Spent>();
 
   readonly #sessionsByTenant = new IdIndex<TenantId, SessionId>();
   readonly #grantsByTenant = new IdIndex<TenantId, GrantId>();
@@ -71,9 +85,14 @@ export class Tables {
     return this.#approvals.get(id);
   }
 
-  artifactByHandle(handleHash: HandleHash): Artifact | undefined {
+  artifactByHandle(handleHash: HandleHash): ProxyHandleArtifact | undefined {
     const id = this.#artifactByHandle.get(handleHash);
-    return id === undefined ? undefined : this.#artifacts.get(id);
+    const artifact = id === undefined ? undefined : this.#artifacts.get(id);
+    return artifact?.kind === 'proxy_handle' ? artifact : undefined;
+  }
+
+  spent(id: ArtifactId): Spent {
+    return this.#spent.get(id) ?? NOTHING_SPENT;
   }
 
   artifactOfGrant(grantId: GrantId): Artifact | undefined {
@@ -125,7 +144,7 @@ export class Tables {
       const isOf =
         'runId' in of ? grant.runId === of.runId : this.#sessions.get(grant.sessionId)?.workloadHash === of.workloadHash;
       const artifact = isOf ? this.artifactOfGrant(grant.id) : undefined;
-      if (artifact !== undefined) found.push({ grantId: grant.id, handleHash: artifact.handleHash });
+      if (artifact?.kind === 'proxy_handle') found.push({ grantId: grant.id, handleHash: artifact.handleHash });
     }
     return found;
   }
@@ -210,8 +229,12 @@ export class Tables {
 
   putArtifact(artifact: Artifact): void {
     this.#artifacts.set(artifact.id, artifact);
-    this.#artifactByHandle.set(artifact.handleHash, artifact.id);
+    if (artifact.kind === 'proxy_handle') this.#artifactByHandle.set(artifact.handleHash, artifact.id);
     this.#artifactByGrant.set(artifact.grantId, artifact.id);
+  }
+
+  putSpent(id: ArtifactId, spent: Spent): void {
+    this.#spent.set(id, spent);
   }
 
   putApproval(approval: Approval): void {
@@ -226,7 +249,7 @@ export class Tables {
 
   /**
    * Drops up to `limit` rows that ended before `endedBefore`, each with all that hangs on it: sessions first, then with what is
-   * left of `limit` grants of other sessions, notifications and blocks. Answers how many rows went.
+   * left of `limit` grants of other sessions, notifications, revocations and blocks. Answers how many rows went.
    */
   forgetEnded(endedBefore: Date, limit: number): number {
     const sessions = this.#endedSessions.before(endedBefore, limit);
@@ -236,8 +259,12 @@ export class Tables {
     const grants = this.#endedGrants.before(endedBefore, left);
     left -= grants.length;
     for (const id of grants) rows += this.#dropGrant(id);
-    const notifications = this.outbox.forgetEnded(endedBefore, left);
-    return rows + notifications + this.blocks.forgetEnded(endedBefore, left - notifications);
+    for (const table of [this.outbox, this.revocations, this.blocks]) {
+      const gone = table.forgetEnded(endedBefore, left);
+      left -= gone;
+      rows += gone;
+    }
+    return rows;
   }
 
   counts(): RowCounts {
@@ -246,6 +273,7 @@ export class Tables {
       grants: this.#grants.size,
       artifacts: this.#artifacts.size,
       approvals: this.#approvals.size,
+      spent: this.#spent.size,
       sessionsByTenant: this.#sessionsByTenant.size,
       grantsByTenant: this.#grantsByTenant.size,
       approvalsByTenant: this.#approvalsByTenant.size,
@@ -264,6 +292,8 @@ export class Tables {
       endedGrants: this.#endedGrants.size,
       ...this.blocks.counts(),
       ...this.outbox.counts(),
+      ...this.calls.counts(),
+      ...this.revocations.counts(),
     };
   }
 
@@ -309,7 +339,8 @@ export class Tables {
     const artifact = this.artifactOfGrant(grantId);
     if (artifact === undefined) return 0;
     this.#artifacts.delete(artifact.id);
-    this.#artifactByHandle.delete(artifact.handleHash);
+    this.#spent.delete(artifact.id);
+    if (artifact.kind === 'proxy_handle') this.#artifactByHandle.delete(artifact.handleHash);
     this.#artifactByGrant.delete(grantId);
     return 1;
   }

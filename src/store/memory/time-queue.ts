@@ -58,6 +58,11 @@ export class TimeQueue<Id extends string> {
     return this.#take(end.getTime() + 1, limit).map((entry) => entry.id);
   }
 
+  /** Takes out up to `limit` ids, earliest first, whatever their moment. */
+  takeFirst(limit: number): Id[] {
+    return this.#take(Number.POSITIVE_INFINITY, limit).map((entry) => entry.id);
+  }
+
   #look(endMs: number, limit: number): Id[] {
     const taken = this.#take(endMs, limit);
     for (const entry of taken) this.#push(entry);

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { CLAIM_KINDS } from '../../../src/domain/runtime-store.ts';
+import { CLAIM_KINDS, KEPT_KINDS } from '../../../src/domain/runtime-store.ts';
 import { MemoryRuntimeStore } from '../../../src/store/memory/memory-runtime-store.ts';
 import { runtimeStoreContract } from '../../contract/runtime-store-contract.ts';
-import { aHandleHash, after } from '../../support/entities.ts';
+import { aCallId, aHandleHash, after } from '../../support/entities.ts';
 
 runtimeStoreContract('MemoryRuntimeStore', () =>
   Promise.resolve({ store: new MemoryRuntimeStore(), close: () => Promise.resolve() }),
@@ -14,7 +14,13 @@ it('keeps nothing about handles that ended', async () => {
   const store = new MemoryRuntimeStore();
   for (let index = 0; index < 1000; index += 1) {
     const handleExpiresAt = after(1 + (index % 600));
-    await store.acquireSlot({ handleHash: aHandleHash(), slotId: 'slot', budget: BUDGET, now: after(0), handleExpiresAt });
+    await store.acquireSlot({
+      handleHash: aHandleHash(),
+      slotId: aCallId(),
+      budget: BUDGET,
+      now: after(0),
+      handleExpiresAt,
+    });
   }
   expect(store.entryCounts()).toMatchObject({ uses: 1000, expiries: 1000 });
   await store.forgetExpired(after(601));
@@ -24,12 +30,13 @@ it('keeps nothing about handles that ended', async () => {
 it('keeps a handle that ended as long as a call is under way, and then nothing', async () => {
   const store = new MemoryRuntimeStore();
   const [released, died] = [aHandleHash(), aHandleHash()];
+  const slotId = aCallId();
   for (const handleHash of [released, died]) {
-    await store.acquireSlot({ handleHash, slotId: 'slot', budget: BUDGET, now: after(0), handleExpiresAt: after(1) });
+    await store.acquireSlot({ handleHash, slotId, budget: BUDGET, now: after(0), handleExpiresAt: after(1) });
   }
   await store.forgetExpired(after(2));
   expect(store.entryCounts()).toMatchObject({ uses: 2, expiries: 2 });
-  await store.releaseSlot(released, 'slot');
+  await store.releaseSlot(released, slotId);
   await store.forgetExpired(after(2));
   expect(store.entryCounts()).toMatchObject({ uses: 1, expiries: 1 });
   await store.forgetExpired(after(15));
@@ -38,7 +45,13 @@ it('keeps a handle that ended as long as a call is under way, and then nothing',
 
 it('keeps nothing about handles that it refused', async () => {
   const store = new MemoryRuntimeStore();
-  const request = { handleHash: aHandleHash(), slotId: 'slot', budget: BUDGET, now: after(0), handleExpiresAt: after(600) };
+  const request = {
+    handleHash: aHandleHash(),
+    slotId: aCallId(),
+    budget: BUDGET,
+    now: after(0),
+    handleExpiresAt: after(600),
+  };
   await store.acquireSlot({ ...request, handleExpiresAt: after(0) });
   await store.acquireSlot({ ...request, budget: { ...BUDGET, maxConcurrent: 0 } });
   await store.acquireSlot({ ...request, budget: { ...BUDGET, maxBytes: 0 } });
@@ -47,9 +60,10 @@ it('keeps nothing about handles that it refused', async () => {
 
 it('refills no budget when the configuration raises it', async () => {
   const store = new MemoryRuntimeStore();
-  const request = { handleHash: aHandleHash(), slotId: 'slot', now: after(0), handleExpiresAt: after(600) };
+  const request = { handleHash: aHandleHash(), slotId: aCallId(), now: after(0), handleExpiresAt: after(600) };
   await store.acquireSlot({ ...request, budget: { ...BUDGET, maxRequests: 1 } });
-  expect(await store.acquireSlot({ ...request, budget: BUDGET })).toEqual({ granted: false, exhausted: 'requests' });
+  const again = { ...request, slotId: aCallId(), budget: BUDGET };
+  expect(await store.acquireSlot(again)).toEqual({ granted: false, exhausted: 'requests' });
 });
 
 describe('claims', () => {
@@ -107,5 +121,62 @@ describe('claims', () => {
     expect(store.entryCounts()).toMatchObject({ claims: CLAIM_KINDS.length, claimEnds: CLAIM_KINDS.length });
     await store.forgetExpired(after(61));
     expect(store.entryCounts()).toMatchObject({ claims: 0, claimEnds: 0 });
+  });
+});
+
+describe('kept values', () => {
+  it('are gone when they have run out and the cleanup has passed', async () => {
+    const store = new MemoryRuntimeStore();
+    for (let made = 0; made < 100; made += 1) {
+      for (const kind of KEPT_KINDS) await store.keep(kind, `key ${made}`, 'value', after(made), after(0));
+    }
+    await store.forgetExpired(after(50));
+    expect(store.entryCounts()).toMatchObject({ keptValues: 98 });
+    await store.forgetExpired(after(100));
+    expect(store.entryCounts()).toMatchObject({ keptValues: 0 });
+  });
+
+  it('do not pile up between two passes of the cleanup', async () => {
+    const store = new MemoryRuntimeStore();
+    for (let second = 0; second < 5000; second += 1) {
+      await store.keep('relay_session', `key ${second}`, 'value', after(second + 60), after(second));
+    }
+    expect(store.entryCounts()).toMatchObject({ keptValues: 60 });
+  });
+
+  it('are refused when there is no room, but for those that take the place of an earlier one', async () => {
+    const store = new MemoryRuntimeStore({ maxKeptValues: 2 });
+    const keep = (key: string, value = 'value', now = after(0)) =>
+      store.keep('github_token', key, value, new Date(now.getTime() + 60_000), now);
+    await keep('a');
+    await keep('b');
+    await expect(keep('c')).rejects.toMatchObject({ code: 'unavailable' });
+    await keep('a', 'another', after(1));
+    expect(await store.kept('github_token', 'a', after(2))).toBe('another');
+    expect(await store.kept('github_token', 'b', after(2))).toBe('value');
+    await store.keep('relay_session', 'c', 'value', after(60), after(2));
+    await keep('c', 'value', after(60));
+    expect(await store.kept('github_token', 'c', after(61))).toBe('value');
+  });
+});
+
+describe('revoked tokens', () => {
+  it('are gone when they have run out and the cleanup has passed, and do not pile up before', async () => {
+    const store = new MemoryRuntimeStore();
+    for (let second = 0; second < 5000; second += 1)
+      await store.revokeToken(`token ${second}`, after(second + 60), after(second));
+    expect(store.entryCounts()).toMatchObject({ revokedTokens: 60 });
+    await store.forgetExpired(after(5100));
+    expect(store.entryCounts()).toMatchObject({ revokedTokens: 0 });
+  });
+
+  it('make room for one more, those first that would run out first', async () => {
+    const store = new MemoryRuntimeStore({ maxRevokedTokens: 3 });
+    for (const [index, seconds] of [90, 60, 120, 100].entries())
+      await store.revokeToken(`token ${index}`, after(seconds), after(0));
+    const known = [];
+    for (let index = 0; index < 4; index += 1) known.push(await store.isTokenRevoked(`token ${index}`, after(1)));
+    expect(known).toEqual([true, false, true, true]);
+    expect(store.entryCounts()).toMatchObject({ revokedTokens: 3 });
   });
 });
