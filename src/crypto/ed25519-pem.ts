@@ -12,21 +12,26 @@ const HOW_TO_MAKE_ONE = 'make one with: openssl genpkey -algorithm ed25519';
  * Throws an Error that names the block, counted from 1, and what is wrong with it, never what is in it.
  */
 export function parseSigningKeys(pem: string): { signing: KeyObject; verifying: readonly KeyObject[] } {
-  if (pem.trim() === '') throw new Error(`the signing key file is empty; ${HOW_TO_MAKE_ONE}`);
-  const begun = pem.match(PEM_BEGIN)?.length ?? 0;
-  // Before any block is looked for: each that has no end is searched for up to the end of the file.
-  if (begun > MAX_KEYS) throw new Error(`the signing key file holds ${begun} keys; at most ${MAX_KEYS} are read`);
-  const blocks = [...pem.matchAll(PEM_BLOCK)];
-  if (blocks.length === 0 || blocks.length !== begun) {
-    throw new Error(`the signing key file is not PEM; ${HOW_TO_MAKE_ONE}`);
-  }
-  const keys = blocks.map(([text, label = ''], index) => readBlock(text, label, `block ${index + 1} (${label})`));
+  const keys = readBlocks(pem, 'the signing key file');
   const signing = keys.find((key) => key.type === 'private');
   if (signing === undefined) throw new Error(`the signing key file holds public keys only; ${HOW_TO_MAKE_ONE}`);
-  const verifying = keys
-    .filter((key) => key !== signing)
-    .map((key) => (key.type === 'private' ? createPublicKey(key) : key));
-  return { signing, verifying };
+  return { signing, verifying: keys.filter((key) => key !== signing).map(publicHalf) };
+}
+
+/** The same, for those who only verify: the public half of each key. */
+export const parseVerificationKeys = (pem: string): readonly KeyObject[] =>
+  readBlocks(pem, 'the public key file').map(publicHalf);
+
+const publicHalf = (key: KeyObject): KeyObject => (key.type === 'private' ? createPublicKey(key) : key);
+
+function readBlocks(pem: string, file: string): readonly KeyObject[] {
+  if (pem.trim() === '') throw new Error(`${file} is empty; ${HOW_TO_MAKE_ONE}`);
+  const begun = pem.match(PEM_BEGIN)?.length ?? 0;
+  // Before any block is looked for: each that has no end is searched for up to the end of the file.
+  if (begun > MAX_KEYS) throw new Error(`${file} holds ${begun} keys; at most ${MAX_KEYS} are read`);
+  const blocks = [...pem.matchAll(PEM_BLOCK)];
+  if (blocks.length === 0 || blocks.length !== begun) throw new Error(`${file} is not PEM; ${HOW_TO_MAKE_ONE}`);
+  return blocks.map(([text, label = ''], index) => readBlock(text, label, `block ${index + 1} (${label})`));
 }
 
 function readBlock(text: string, label: string, where: string): KeyObject {

@@ -1,7 +1,7 @@
 import { createPublicKey, generateKeyPairSync, hkdfSync, type KeyObject } from 'node:crypto';
 import { calculateJwkThumbprint, exportJWK } from 'jose';
 import type { KeyRing } from '../domain/key-ring.ts';
-import { parseSigningKeys } from './ed25519-pem.ts';
+import { parseSigningKeys, parseVerificationKeys } from './ed25519-pem.ts';
 
 const ED25519 = { name: 'Ed25519' };
 const PKCS8 = { format: 'der', type: 'pkcs8' } as const;
@@ -26,6 +26,13 @@ export function ephemeralKeyRing(): Promise<KeyRing> {
 export async function keyRingFromPem(pem: string): Promise<KeyRing> {
   const { signing, verifying } = parseSigningKeys(pem);
   return makeKeyRing(signing, [createPublicKey(signing), ...verifying]);
+}
+
+/** The public halves of the keys in PEM text, for those who only verify. Rejects as `keyRingFromPem` does. */
+export async function verificationKeysFromPem(pem: string): Promise<Pick<KeyRing, 'verificationKey'>> {
+  const entries = await Promise.all(parseVerificationKeys(pem).map(toEntry));
+  const keys = new Map(entries.map(({ kid, publicKey }) => [kid, publicKey]));
+  return { verificationKey: (kid) => keys.get(kid) ?? null };
 }
 
 async function makeKeyRing(signing: KeyObject, verifying: readonly KeyObject[]): Promise<KeyRing> {

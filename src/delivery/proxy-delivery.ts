@@ -1,11 +1,10 @@
-import type { DeliveryAdapter } from '../domain/delivery.ts';
+import type { ProxyDelivery } from '../domain/delivery.ts';
 import { conflict } from '../domain/errors.ts';
 import type { IdSource } from '../domain/id-source.ts';
 
 /** Delivers an opaque handle: ASB makes the downstream calls itself, so the handle is all that leaves. */
-export function makeProxyDelivery(ids: IdSource): DeliveryAdapter {
+export function makeProxyDelivery(ids: IdSource): ProxyDelivery {
   return {
-    mode: 'proxy',
     issue(grant, now) {
       const id = ids.artifactId();
       const handle = ids.proxyHandle(id);

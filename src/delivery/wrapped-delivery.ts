@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import type { IssuedWrappedSecret, WrappedSecretTerms } from '../domain/artifact.ts';
+import type { WrappedDelivery } from '../domain/delivery.ts';
+import type { IdSource } from '../domain/id-source.ts';
+import type { SealingContext, SecretSealer } from '../domain/sealing.ts';
+
+/** What is sealed. Strict: a part that this version does not know must not be dropped in silence. */
+const Fields = z.array(z.strictObject({ name: z.string(), value: z.string() }));
+
+export interface WrappedDeliveryConfig {
+  sealer: SecretSealer;
+  ids: Pick<IdSource, 'artifactId'>;
+}
+
+/** Delivers an artifact in which the credential lies sealed. */
+export function makeWrappedDelivery({ sealer, ids }: WrappedDeliveryConfig): WrappedDelivery {
+  return {
+    async wrap(grant, lease, now) {
+      const terms: WrappedSecretTerms = {
+        id: ids.artifactId(),
+        tenantId: grant.tenantId,
+        sessionId: grant.sessionId,
+        grantId: grant.id,
+        kind: 'wrapped_secret',
+        createdAt: now,
+        expiresAt: lease.expiresAt < grant.expiresAt ? lease.expiresAt : grant.expiresAt,
+      };
+      const fields = lease.fields.map(({ name, value }) => ({ name, value: value.reveal() }));
+      const sealed = await sealer.seal(JSON.stringify(fields), placeOf(terms));
+      return { ...terms, state: 'issued', sealed };
+    },
+
+    deliver: ({ id }) => ({ kind: 'wrapped_secret', artifactId: id }),
+
+    open: async (artifact: IssuedWrappedSecret) => parseFields(await sealer.open(artifact.sealed, placeOf(artifact))),
+  };
+}
+
+const placeOf = ({ tenantId, id, grantId }: WrappedSecretTerms): SealingContext => ({
+  tenantId,
+  artifactId: id,
+  grantId,
+  purpose: 'wrapped_secret',
+});
+
+function parseFields(text: string): z.infer<typeof Fields> {
+  const parsed = Fields.safeParse(parseJson(text));
+  // Without the cause: it may tell of what is in the text.
+  if (!parsed.success) throw new Error('a wrapped secret was opened and is not a list of fields');
+  return parsed.data;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
