@@ -2,6 +2,7 @@ import type { AuditEvent } from '../domain/audit-event.ts';
 import type { AuditLog } from '../domain/audit-log.ts';
 import { type BrokerError, unavailable } from '../domain/errors.ts';
 import type { Descriptor } from './descriptor.ts';
+import { eventJson, jsonLine, recordedEvent } from './event-json.ts';
 
 /** How long a full pipe may keep us waiting before the write, and with it the request, fails. */
 const MAX_WAIT_MS = 1000;
@@ -50,8 +51,7 @@ export class JsonLinesAuditLog implements AuditLog {
     try {
       if (this.#closed) throw closedError();
       const start = this.#isMidLine ? '\n' : '';
-      const lines = start + events.map(toLine).join('');
-      this.#writeAll(Buffer.from(lines.replace(UNSAFE_IN_A_LINE, escapeCharacter)));
+      this.#writeAll(Buffer.from(start + events.map(toLine).join('')));
     } catch (cause) {
       throw cannotBeWritten(cause);
     }
@@ -132,33 +132,4 @@ export class JsonLinesAuditLog implements AuditLog {
 const closedError = (): Error => new Error('the audit log is closed');
 const cannotBeWritten = (cause: unknown): BrokerError => unavailable('audit log cannot be written', { cause });
 
-/**
- * What JSON leaves as it is and a reader may break a line at or a terminal act upon: C1 controls (NEL and CSI among them),
- * the Unicode line separators, and the bidirectional controls of UAX #9.
- */
-const UNSAFE_IN_A_LINE = /[\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
-
-const escapeCharacter = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-
-function toLine(event: AuditEvent): string {
-  const { subject } = event;
-  const json = JSON.stringify({
-    id: event.id,
-    at: event.at.toISOString(),
-    type: event.type,
-    request_id: event.requestId,
-    tenant_id: subject.tenantId,
-    agent_id: subject.agentId,
-    run_id: subject.runId,
-    workload_hash: subject.workloadHash,
-    session_id: subject.sessionId,
-    grant_id: subject.grantId,
-    artifact_id: subject.artifactId,
-    approval_id: subject.approvalId,
-    code: event.code,
-    reason: event.reason,
-    revision: event.revision,
-    details: event.details,
-  });
-  return `${json}\n`;
-}
+const toLine = (event: AuditEvent): string => jsonLine(eventJson(recordedEvent(event)));
