@@ -7,6 +7,7 @@ import type { Clock } from '../domain/clock.ts';
 import { BrokerError, type ErrorCode } from '../domain/errors.ts';
 import type { Grant } from '../domain/grant.ts';
 import type { IdSource } from '../domain/id-source.ts';
+import type { RevocationTerms } from '../domain/revocation.ts';
 import type { Session } from '../domain/session.ts';
 import type { Transactor } from '../domain/unit-of-work.ts';
 
@@ -83,6 +84,26 @@ export const grantSubject = (grant: Grant): AuditSubject => ({
   sessionId: grant.sessionId,
   grantId: grant.id,
 });
+
+/** What the events of a lease are about. */
+export const leaseSubject = (revocation: RevocationTerms): AuditSubject => ({
+  tenantId: revocation.tenantId,
+  agentId: revocation.agentId,
+  runId: revocation.runId,
+  workloadHash: revocation.workloadHash,
+  sessionId: revocation.sessionId,
+  grantId: revocation.grantId,
+});
+
+/** What the events of a lease tell of it. */
+export const leaseDetails = ({ id, connector, resourceRef }: RevocationTerms) => ({
+  connector,
+  resource_ref: resourceRef,
+  revocation_id: id,
+});
+
+/** The code under which a failure goes on record. */
+export const codeOf = (error: unknown): ErrorCode => (error instanceof BrokerError ? error.code : 'internal');
 
 /** What a refusal's event will say of its caller; a use case fills it in as it learns more. */
 export interface Trail {

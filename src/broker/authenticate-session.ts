@@ -29,13 +29,31 @@ export async function authenticateSession(
   trail: Trail,
   context: CallContext,
 ): Promise<ActiveSession> {
+  const { session } = await authenticateSessionWith(deps, token, trail, context, () => null);
+  return session;
+}
+
+/**
+ * The same, and meanwhile looks up something else in the store that the token's claims lead to. What was found may be used only
+ * with the session that comes with it.
+ */
+export async function authenticateSessionWith<Found>(
+  deps: AuthenticateSessionDeps,
+  token: string | null,
+  trail: Trail,
+  context: CallContext,
+  lookUp: (claims: SessionClaims) => Promise<Found> | null,
+): Promise<{ session: ActiveSession; found: Found | null }> {
   if (token === null) {
     throw unauthorized('session_token: is required, in the body or as Authorization: Bearer');
   }
   const claims = await deps.tokens.verify(token);
   trail.subject.tenantId = claims.tenantId;
   trail.subject.sessionId = claims.sessionId;
-  const session = await deps.repository.findSession(claims.tenantId, claims.sessionId);
+  const [session, found] = await Promise.all([
+    deps.repository.findSession(claims.tenantId, claims.sessionId),
+    lookUp(claims),
+  ]);
   if (session === null || !agrees(session, claims)) {
     throw unauthorized('session_token: its session is not known here; create a new one');
   }
@@ -44,7 +62,7 @@ export async function authenticateSession(
     throw unauthorized('session_token: its session has ended; create a new one');
   }
   await requireProof(deps, session, token, context);
-  return session;
+  return { session, found };
 }
 
 /** A session that is bound to a key needs a fresh proof of it with every use of its token and its handles (RFC 9449 section 7). */

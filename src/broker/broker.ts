@@ -9,8 +9,8 @@ import { registerBrowserRelay } from './register-browser-relay.ts';
 import { requestGrant, type RequestGrantDeps } from './request-grant.ts';
 import { type RevokeAllDeps, revokeRun, revokeWorkload } from './revoke-all.ts';
 import { revokeGrant, type RevokeGrantDeps } from './revoke-grant.ts';
-import { revokeSession } from './revoke-session.ts';
-import { unwrapArtifact } from './unwrap-artifact.ts';
+import { revokeSession, type RevokeSessionDeps } from './revoke-session.ts';
+import { unwrapArtifact, type UnwrapArtifactDeps } from './unwrap-artifact.ts';
 
 export type BrokerDeps = CreateSessionDeps &
   RequestGrantDeps &
@@ -19,7 +19,9 @@ export type BrokerDeps = CreateSessionDeps &
   DecideByCallbackDeps &
   ExecuteGitHubProxyDeps &
   RevokeGrantDeps &
+  RevokeSessionDeps &
   RevokeAllDeps &
+  UnwrapArtifactDeps &
   ExplainDecisionDeps &
   records.ReadRecordsDeps;
 
@@ -41,6 +43,7 @@ export const makeBroker = (deps: BrokerDeps) => ({
   listGrants: records.listGrants(deps),
   listApprovals: records.listApprovals(deps),
   getApproval: records.getApproval(deps),
+  listRevocations: records.listRevocations(deps),
   listAuditEvents: records.listAuditEvents(deps),
   revokeRun: revokeRun(deps),
   revokeWorkload: revokeWorkload(deps),

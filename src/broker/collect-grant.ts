@@ -1,5 +1,6 @@
+import type { IssuedArtifact } from '../domain/artifact.ts';
 import type { CallContext } from '../domain/call-context.ts';
-import type { Delivery, DeliveryAdapter } from '../domain/delivery.ts';
+import type { Deliveries, Delivery } from '../domain/delivery.ts';
 import type { Grant, GrantState } from '../domain/grant.ts';
 import type { ApprovalId, GrantId } from '../domain/ids.ts';
 import type { GrantRepository } from '../domain/repository.ts';
@@ -19,7 +20,7 @@ export interface GrantAnswer {
 
 export interface CollectGrantDeps extends AuditDeps {
   repository: AuditDeps['repository'] & GrantRepository;
-  deliveries: readonly DeliveryAdapter[];
+  deliveries: Deliveries;
 }
 
 /** How a grant stands, without what it delivers. */
@@ -35,12 +36,15 @@ export const statusOf = (grant: Grant): GrantAnswer => ({
 /** Tells a session how its grant stands, with what it delivers once that was issued. Each time that leaves is on record. */
 export async function collectGrant(deps: CollectGrantDeps, context: CallContext, grant: Grant): Promise<GrantAnswer> {
   const status = statusOf(grant);
-  if (grant.state !== 'issued' || deps.clock.now() >= grant.expiresAt) return status;
+  const now = deps.clock.now();
+  if (grant.state !== 'issued' || now >= grant.expiresAt) return status;
   const artifact = await deps.repository.findArtifact(grant.tenantId, grant.artifactId);
-  const adapter = deps.deliveries.find(({ mode }) => mode === grant.deliveryMode);
-  if (artifact?.state !== 'issued' || adapter === undefined) return status;
-  const delivery = adapter.deliver(artifact);
+  if (artifact?.state !== 'issued' || now >= artifact.expiresAt) return status;
+  const delivery = deliver(deps.deliveries, artifact);
   const subject = { ...grantSubject(grant), artifactId: artifact.id };
   await deps.repository.transact((unit) => unit.record(auditEvent(deps, context, 'grant.collected', subject)));
   return { ...status, delivery };
 }
+
+const deliver = ({ proxy, wrapped }: Deliveries, artifact: IssuedArtifact): Delivery =>
+  artifact.kind === 'proxy_handle' ? proxy.deliver(artifact) : wrapped.deliver(artifact);

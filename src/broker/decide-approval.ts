@@ -16,7 +16,7 @@ import {
   findForOperator,
   requireRole,
 } from './authenticate-operator.ts';
-import { adapterFor, issue, type IssueGrantDeps } from './issue-grant.ts';
+import { issue, type IssueGrantDeps, wayOf } from './issue-grant.ts';
 import { requireStillBound } from './require-still-bound.ts';
 import type { UseCase } from './use-case.ts';
 
@@ -103,7 +103,8 @@ export const noSuchApproval = () => notFound('approval_id: no such approval');
 /**
  * Puts a word on record, and with the last one that is needed the decision. Policy and session are asked again at that
  * moment, and only then is anything issued. Answers the grant as it stands. Rejects with `forbidden` (`self_approval`, or what
- * the policy says now) and with `conflict` when the approval was decided, has run out, or lost a race.
+ * the policy says now), with `conflict` when the approval was decided, has run out, or lost a race, and with what the connector
+ * said: the decision stands then, and its grant has come to nothing.
  */
 export function recordDecision(deps: RecordDecisionDeps): RecordDecision {
   return async (context, trail, { approval, approver, decision, comment }) => {
@@ -140,17 +141,17 @@ export function recordDecision(deps: RecordDecisionDeps): RecordDecision {
       });
       return denied;
     }
-    const { approved, adapter, session } = await askAgain(deps, grant, decided.decisions.length);
-    const issued = issue(deps, context, approved, adapter);
+    const { approved, way, session } = await askAgain(deps, grant, decided.decisions.length);
+    const issuing = issue(deps, context, approved, session, way);
     await deps.repository.transact((unit) => {
       unit.requireNoBlock(session);
       stageApproval(unit);
       unit.record(event('approval.approved'));
       unit.updateGrant({ expected: 'pending', next: approved });
       unit.record(auditEvent(deps, context, 'grant.approved', grantSubject(approved), { details }));
-      issued.stage(unit);
+      issuing.stage(unit);
     });
-    return issued.grant;
+    return (await issuing.finish()).grant;
   };
 }
 
@@ -169,6 +170,6 @@ async function askAgain(deps: RecordDecisionDeps, grant: PendingGrant, approvers
   if (approvers < (decision.approval?.requiredApprovers ?? 0)) {
     throw conflict('the policy asks for more approvers than when this was requested; the agent must ask again');
   }
-  const adapter = adapterFor(deps, capability, resource, deliveryMode);
-  return { approved: approve(grant, decision.expiresAt), adapter, session };
+  const way = wayOf(deps, capability, resource, deliveryMode);
+  return { approved: approve(grant, decision.expiresAt), way, session };
 }

@@ -10,7 +10,7 @@ export interface GrantToEnd {
   approval: Approval | null;
 }
 
-/** Stages the end of a grant together with its issued artifact and its pending approval, and puts it on record. */
+/** Stages the end of a grant together with its issued artifact, its pending approval and its lease, and puts it on record. */
 export function stageEndedGrant(
   unit: UnitOfWork,
   { grant, artifact, approval }: GrantToEnd,
@@ -26,6 +26,10 @@ export function stageEndedGrant(
   if (approval !== null && endedApproval !== null) {
     const expectedDecisions = approval.decisions.length;
     unit.updateApproval({ expected: 'pending', expectedDecisions, next: endedApproval });
+  }
+  // A handle has no lease.
+  if (grant.deliveryMode !== 'proxy') {
+    unit.makeRevocationDue({ tenantId: grant.tenantId, grantId: grant.id, at: endedAt });
   }
   for (const event of events(ended, endedArtifact, endedApproval)) unit.record(event);
 }

@@ -1,11 +1,13 @@
 import type { CallContext } from '../domain/call-context.ts';
+import type { RuntimeStore } from '../domain/runtime-store.ts';
 import { type ActiveSession, endSession } from '../domain/session.ts';
 import type { UnitOfWork } from '../domain/unit-of-work.ts';
 import { type AuditDeps, auditEvent, sessionSubject } from './audit-trail.ts';
+import { unlessAway } from './best-effort.ts';
 import { endedGrantEvents } from './ended-grant-events.ts';
 
 /** Why a session is revoked, and by whom when it was not the session itself. */
-export interface Revocation {
+export interface SessionRevocation {
   reason: string;
   by: string | null;
   /** Called for each grant that ends with it, while the unit commits. */
@@ -18,7 +20,7 @@ export function stageRevokedSession(
   context: Pick<CallContext, 'requestId'>,
   unit: UnitOfWork,
   session: ActiveSession,
-  { reason, by, onGrant }: Revocation,
+  { reason, by, onGrant }: SessionRevocation,
 ): void {
   const at = deps.clock.now();
   const { tenantId, id: sessionId } = session;
@@ -38,4 +40,12 @@ export function stageRevokedSession(
       return events(grant, artifact, approval);
     },
   });
+}
+
+/** Tells those who wait with the token of a session that was revoked. The repository knows already, so this may fail. */
+export async function markTokenRevoked(
+  { runtime, clock }: { runtime: RuntimeStore; clock: AuditDeps['clock'] },
+  { tokenId, expiresAt }: ActiveSession,
+): Promise<void> {
+  await unlessAway(runtime.revokeToken(tokenId, expiresAt, clock.now()));
 }

@@ -1,17 +1,20 @@
-import type { Artifact } from '../domain/artifact.ts';
-import type { AuditEvent } from '../domain/audit-event.ts';
+import type { ProxyHandleArtifact } from '../domain/artifact.ts';
 import type { CallContext } from '../domain/call-context.ts';
 import type { ConnectorResolver, PreparedCall, ProxyAnswer } from '../domain/connector.ts';
-import { BrokerError, budgetExceeded, deadlineExceeded, unauthorized, unavailable } from '../domain/errors.ts';
+import type { BrokerError } from '../domain/errors.ts';
+import { budgetExceeded, deadlineExceeded, unauthorized, unavailable } from '../domain/errors.ts';
 import type { Grant } from '../domain/grant.ts';
-import type { HandleHash } from '../domain/ids.ts';
+import type { CallId } from '../domain/ids.ts';
 import type { MemoryGauge } from '../domain/memory-gauge.ts';
-import type { GrantRepository } from '../domain/repository.ts';
+import type { DownstreamRepository, GrantRepository } from '../domain/repository.ts';
 import { parseResourceRef } from '../domain/resource.ts';
 import type { ProxyBudget, RuntimeStore } from '../domain/runtime-store.ts';
 import { isSessionLive, type Session } from '../domain/session.ts';
-import { type AuditDeps, auditEvent, auditRefusals, grantSubject, type Trail } from './audit-trail.ts';
+import type { UnitOfWork } from '../domain/unit-of-work.ts';
+import { type AuditDeps, auditEvent, auditRefusals, codeOf, grantSubject, type Trail } from './audit-trail.ts';
 import { requireProof, type RequireProofDeps } from './authenticate-session.ts';
+import { unlessAway } from './best-effort.ts';
+import { isConflict, unlessLost } from './lost-race.ts';
 import type { UseCase } from './use-case.ts';
 
 export interface ExecuteGitHubProxyRequest {
@@ -21,7 +24,7 @@ export interface ExecuteGitHubProxyRequest {
 }
 
 export interface ExecuteGitHubProxyDeps extends AuditDeps, RequireProofDeps {
-  repository: AuditDeps['repository'] & GrantRepository;
+  repository: AuditDeps['repository'] & GrantRepository & Pick<DownstreamRepository, 'findHandleUsage'>;
   runtime: RuntimeStore;
   connectors: ConnectorResolver;
   budget: ProxyBudget;
@@ -34,8 +37,8 @@ export interface ExecuteGitHubProxyDeps extends AuditDeps, RequireProofDeps {
 interface AdmittedCall {
   call: PreparedCall;
   grant: Grant;
-  artifact: Artifact;
-  slotId: string;
+  artifact: ProxyHandleArtifact;
+  callId: CallId;
   details: Trail['details'];
 }
 
@@ -44,7 +47,10 @@ const MEMORY_RETRY_SECONDS = 5;
 /** Answers up to this size are never refused for memory: looking costs more than they do. */
 const SMALL_ANSWER_BYTES = 256 * 1024;
 
-/** Makes one allowed GitHub call for the holder of a live handle, within that handle's budget. */
+/**
+ * Makes one allowed GitHub call for the holder of a live handle, within that handle's budget. The runtime store refuses what is
+ * over it at once; what the repository has counted holds even when that store lost its data.
+ */
 export function executeGitHubProxy(deps: ExecuteGitHubProxyDeps): UseCase<ExecuteGitHubProxyRequest, ProxyAnswer> {
   return async (request, context) => {
     const admitted = await auditRefusals(deps, context, 'proxy.refused', (trail) => admit(deps, request, trail, context));
@@ -52,7 +58,8 @@ export function executeGitHubProxy(deps: ExecuteGitHubProxyDeps): UseCase<Execut
       await auditRefusals(deps, context, 'proxy.refused', (trail) => begin(deps, context, admitted, trail));
       return await run(deps, context, admitted);
     } finally {
-      await deps.runtime.releaseSlot(admitted.artifact.handleHash, admitted.slotId);
+      // It lapses by itself, and is no reason to keep an answer back.
+      await unlessAway(deps.runtime.releaseSlot(admitted.artifact.handleHash, admitted.callId));
     }
   };
 }
@@ -81,17 +88,17 @@ async function admit(
   if (connector === null) throw unavailable('no connector for this grant is configured any more');
   const call = connector.prepare({ resource, operation: request.operation, params: request.params });
 
-  const slotId = deps.ids.slotId();
+  const callId = deps.ids.callId();
   const { handleHash } = artifact;
   const slot = await deps.runtime.acquireSlot({
     handleHash,
-    slotId,
+    slotId: callId,
     budget: deps.budget,
     now: deps.clock.now(),
     handleExpiresAt: artifact.expiresAt,
   });
   if (!slot.granted) throw exhausted(slot.exhausted, deps.budget);
-  return { call, grant, artifact, slotId, details: trail.details };
+  return { call, grant, artifact, callId, details: trail.details };
 }
 
 const deadHandle = () => unauthorized('proxy_handle: is not, or no longer, live; request a new grant');
@@ -100,33 +107,44 @@ const deadHandle = () => unauthorized('proxy_handle: is not, or no longer, live;
 async function begin(
   deps: ExecuteGitHubProxyDeps,
   context: CallContext,
-  { grant, artifact, details }: AdmittedCall,
+  { grant, artifact, callId, details }: AdmittedCall,
   trail: Trail,
 ): Promise<void> {
-  trail.subject = { ...grantSubject(grant), artifactId: artifact.id };
+  const subject = { ...grantSubject(grant), artifactId: artifact.id };
+  trail.subject = subject;
   trail.details = details;
-  const event = auditEvent(deps, context, 'proxy.requested', trail.subject, { details });
-  await whileIssued(deps, grant, event, { orExpired: false });
-}
-
-/** Records an event, unless the grant or its session has been ended by then. */
-async function whileIssued(
-  { repository }: ExecuteGitHubProxyDeps,
-  { tenantId, sessionId, id: grantId }: Grant,
-  event: AuditEvent,
-  { orExpired }: { orExpired: boolean },
-): Promise<void> {
+  const { tenantId, sessionId, id: grantId } = grant;
+  const { maxRequests, maxConcurrent, timeoutSeconds } = deps.budget;
+  const now = deps.clock.now();
+  const deadline = new Date(now.getTime() + timeoutSeconds * 1000);
   try {
-    await repository.transact((unit) => {
-      unit.requireIssuedGrant({ tenantId, sessionId, grantId, orExpired });
-      unit.record(event);
+    await deps.repository.transact((unit) => {
+      unit.requireIssuedGrant({ tenantId, sessionId, grantId, orExpired: false });
+      unit.openCall({ id: callId, kind: 'proxy', subject, requestId: context.requestId, startedAt: now, deadline });
+      unit.spendRequest({ tenantId, artifactId: artifact.id, callId, maxRequests, maxConcurrent, now });
+      unit.record(auditEvent(deps, context, 'proxy.requested', subject, { details }));
     });
   } catch (error) {
-    throw error instanceof BrokerError && error.code === 'conflict' ? deadHandle() : error;
+    if (isConflict(error)) throw deadHandle();
+    throw isExhausted(error) ? exhausted(await usedUp(deps, artifact), deps.budget) : error;
   }
 }
 
-function isLive({ session, grant, artifact }: { session: Session; grant: Grant; artifact: Artifact }, now: Date): boolean {
+const isExhausted = (error: unknown): boolean => codeOf(error) === 'resource_budget_exceeded';
+
+/** Why the repository lets no more calls begin. */
+async function usedUp(
+  { repository, budget }: ExecuteGitHubProxyDeps,
+  { handleHash }: ProxyHandleArtifact,
+): Promise<'requests' | 'concurrency'> {
+  const usage = await repository.findHandleUsage(handleHash);
+  return usage !== null && usage.requests < budget.maxRequests ? 'concurrency' : 'requests';
+}
+
+function isLive(
+  { session, grant, artifact }: { session: Session; grant: Grant; artifact: ProxyHandleArtifact },
+  now: Date,
+): boolean {
   return (
     isSessionLive(session, now) &&
     grant.state === 'issued' &&
@@ -150,32 +168,59 @@ function exhausted(what: 'requests' | 'concurrency' | 'bytes', budget: ProxyBudg
 }
 
 async function run(deps: ExecuteGitHubProxyDeps, context: CallContext, admitted: AdmittedCall): Promise<ProxyAnswer> {
-  const { call, artifact, details } = admitted;
-  const subject = { ...grantSubject(admitted.grant), artifactId: artifact.id };
+  const { details, grant, artifact } = admitted;
+  const subject = { ...grantSubject(grant), artifactId: artifact.id };
+  const { tenantId, sessionId, id: grantId } = grant;
+  const received: Received = { bytes: 0 };
   try {
-    const answer = await sendWithinDeadline(deps, context, call, artifact.handleHash);
-    const bytes = answer.payload.byteLength;
-    // What was revoked while the call was under way gets no answer any more; what only ran out had begun in time.
-    const completed = auditEvent(deps, context, 'proxy.completed', subject, { details: { ...details, bytes } });
-    await whileIssued(deps, admitted.grant, completed, { orExpired: true });
+    const answer = await sendWithinDeadline(deps, context, admitted, received);
+    const facts = { details: { ...details, bytes: answer.payload.byteLength } };
+    await deps.repository.transact((unit) => {
+      // What was revoked while the call was under way gets no answer any more; what only ran out had begun in time.
+      unit.requireIssuedGrant({ tenantId, sessionId, grantId, orExpired: true });
+      stageEndOfCall(unit, admitted, received, deps.budget.maxBytes);
+      unit.record(auditEvent(deps, context, 'proxy.completed', subject, facts));
+    });
     return answer;
-  } catch (error) {
-    const code = error instanceof BrokerError ? error.code : 'internal';
-    await deps.repository.transact((unit) =>
-      unit.record(auditEvent(deps, context, 'proxy.failed', subject, { code, details })),
-    );
+  } catch (caught) {
+    const error = outcomeOf(caught, deps.budget);
+    // Whoever has closed the call by now has said that its outcome is unknown.
+    await unlessLost(deps, (unit) => {
+      stageEndOfCall(unit, admitted, received, null);
+      unit.record(auditEvent(deps, context, 'proxy.failed', subject, { code: codeOf(error), details }));
+    });
     throw error;
   }
+}
+
+/** What a call has brought back so far, also when it fails. */
+interface Received {
+  bytes: number;
+}
+
+function stageEndOfCall(
+  unit: UnitOfWork,
+  { grant: { tenantId }, artifact, callId }: AdmittedCall,
+  { bytes }: Received,
+  maxBytes: number | null,
+): void {
+  unit.closeCall({ tenantId, callId });
+  if (bytes > 0) unit.spendBytes({ tenantId, artifactId: artifact.id, bytes, maxBytes });
+}
+
+/** What the caller hears of a call that failed, or whose answer could not be given. */
+function outcomeOf(error: unknown, budget: ProxyBudget): unknown {
+  if (isConflict(error)) return deadHandle();
+  return isExhausted(error) ? exhausted('bytes', budget) : error;
 }
 
 async function sendWithinDeadline(
   deps: ExecuteGitHubProxyDeps,
   context: CallContext,
-  call: PreparedCall,
-  handleHash: HandleHash,
+  { call, artifact: { handleHash } }: AdmittedCall,
+  received: Received,
 ): Promise<ProxyAnswer> {
   const { timeoutSeconds } = deps.budget;
-  let received = 0;
   // One controller and a listener: AbortSignal.any costs a tenth of the whole call.
   const ended = new AbortController();
   const onCallerGone = () => ended.abort(context.signal.reason);
@@ -188,8 +233,8 @@ async function sendWithinDeadline(
     return await call.send({
       signal: ended.signal,
       spendBytes: async (bytes) => {
-        received += bytes;
-        if (received > SMALL_ANSWER_BYTES) requireMemory(deps, bytes);
+        received.bytes += bytes;
+        if (received.bytes > SMALL_ANSWER_BYTES) requireMemory(deps, bytes);
         if (!(await deps.runtime.spendBytes(handleHash, bytes))) throw exhausted('bytes', deps.budget);
       },
     });

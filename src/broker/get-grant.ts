@@ -1,11 +1,13 @@
 import type { CallContext } from '../domain/call-context.ts';
 import type { Clock } from '../domain/clock.ts';
-import { notFound } from '../domain/errors.ts';
+import { notFound, unauthorized } from '../domain/errors.ts';
 import type { Grant } from '../domain/grant.ts';
 import type { GrantId, TenantId } from '../domain/ids.ts';
+import type { RuntimeStore } from '../domain/runtime-store.ts';
 import { auditRefusals, grantSubject, type Trail } from './audit-trail.ts';
 import { authenticateOperator, type AuthenticateOperatorDeps, findForOperator } from './authenticate-operator.ts';
 import { authenticateSession, type AuthenticateSessionDeps } from './authenticate-session.ts';
+import { unlessAway } from './best-effort.ts';
 import { collectGrant, type CollectGrantDeps, type GrantAnswer, statusOf } from './collect-grant.ts';
 import { requireReader } from './read-records.ts';
 import type { UseCase } from './use-case.ts';
@@ -24,6 +26,7 @@ export interface GetGrantResponse extends GrantAnswer {
 
 export interface GetGrantDeps extends CollectGrantDeps, AuthenticateSessionDeps, AuthenticateOperatorDeps {
   repository: CollectGrantDeps['repository'] & AuthenticateSessionDeps['repository'];
+  runtime: RuntimeStore;
 }
 
 /** Short enough that nobody minds, long enough that a thousand waiting agents do not weigh. */
@@ -46,7 +49,15 @@ export function getGrant(deps: GetGrantDeps): UseCase<GetGrantRequest, GetGrantR
         if (grant === null || grant.sessionId !== session.id) throw noSuchGrant();
         return grant;
       };
-      const grant = await whenDecided(deps, context, request.waitSeconds, find);
+      const findAgain = async () => {
+        const grant = await find();
+        // Whoever waits was let in a while ago. Where the marks are away, it must do that a revoked session's grants have ended.
+        if (await unlessAway(deps.runtime.isTokenRevoked(session.tokenId, deps.clock.now()))) {
+          throw unauthorized('session_token: its session was revoked; create a new one');
+        }
+        return grant;
+      };
+      const grant = await whenDecided(deps, context, request.waitSeconds, find, findAgain);
       return { ...(await collectGrant(deps, context, grant)), grant };
     });
 }
@@ -77,13 +88,15 @@ async function whenDecided(
   context: CallContext,
   waitSeconds: number,
   find: () => Promise<Grant>,
+  findAgain = find,
 ): Promise<Grant> {
   const end = clock.now().getTime() + waitSeconds * 1000;
+  let grant = await find();
   for (;;) {
-    const grant = await find();
     const leftMs = end - clock.now().getTime();
     if ((grant.state !== 'pending' && grant.state !== 'approved') || leftMs <= 0) return grant;
     await pause(clock, Math.min(leftMs, LOOK_AGAIN_MS), context.signal);
+    grant = await findAgain();
   }
 }
 

@@ -1,54 +1,78 @@
 import type { CallContext } from '../domain/call-context.ts';
-import type { ConnectorResolver } from '../domain/connector.ts';
-import type { Delivery, DeliveryAdapter } from '../domain/delivery.ts';
+import type { ConnectorResolver, LeaseConnector } from '../domain/connector.ts';
+import type { Deliveries, Delivery } from '../domain/delivery.ts';
 import { deliveryModeNotImplemented } from '../domain/errors.ts';
 import { type ApprovedGrant, type DeliveryMode, issueGrant, type LiveGrant } from '../domain/grant.ts';
 import type { ResourceRef } from '../domain/resource.ts';
-import type { UnitOfWork } from '../domain/unit-of-work.ts';
+import type { BlockQuestion, UnitOfWork } from '../domain/unit-of-work.ts';
 import { type AuditDeps, auditEvent, grantSubject } from './audit-trail.ts';
+import { leaseIssue } from './issue-lease.ts';
 
 export interface IssueGrantDeps extends AuditDeps {
   connectors: ConnectorResolver;
-  deliveries: readonly DeliveryAdapter[];
+  deliveries: Deliveries;
 }
 
-/** What is issued, and how it is put on record together with the grant's approval. */
-export interface Issue {
+/** How a grant reaches its user, with whom that takes. */
+export type Way = { mode: 'proxy' } | { mode: 'wrapped_secret'; connector: LeaseConnector };
+
+/** What is issued. */
+export interface Issued {
   grant: LiveGrant;
   delivery: Delivery;
-  /** Stages the artifact and the grant's way from `approved` to `issued`. */
-  stage(unit: UnitOfWork): void;
 }
 
-/** The adapter that delivers a capability on a resource. Throws `delivery_mode_not_implemented` when nothing here does. */
-export function adapterFor(
-  deps: Pick<IssueGrantDeps, 'connectors' | 'deliveries'>,
+/** The issue of one grant. */
+export interface Issue {
+  /** Stages what commits together with the grant's approval. Nothing has happened until that. */
+  stage(unit: UnitOfWork): void;
+  /**
+   * Does the rest, once it has committed. Rejects with what the connector said; with `conflict` or `forbidden` when the grant was
+   * ended meanwhile; and with `unavailable`. Whatever was made downstream by then is on its way to be revoked.
+   */
+  finish(): Promise<Issued>;
+}
+
+/** How a capability on a resource is delivered. Throws `delivery_mode_not_implemented` when nothing here does. */
+export function wayOf(
+  { connectors }: Pick<IssueGrantDeps, 'connectors'>,
   capability: string,
   resource: ResourceRef,
   mode: DeliveryMode,
-): DeliveryAdapter {
-  const connector = deps.connectors.resolve(capability, resource.kind);
-  const adapter = deps.deliveries.find((candidate) => candidate.mode === mode);
-  if (connector === null || adapter === undefined || !connector.deliveryModes.includes(mode)) {
-    throw deliveryModeNotImplemented(`delivery_mode: nothing here delivers ${capability} as ${mode}`);
+): Way {
+  if (connectors.resolve(capability, resource.kind)?.deliveryModes.includes(mode)) {
+    if (mode === 'proxy') return { mode };
+    const connector = connectors.resolveLease(capability, resource.kind);
+    if (mode === 'wrapped_secret' && connector !== null) return { mode, connector };
   }
-  return adapter;
+  throw deliveryModeNotImplemented(`delivery_mode: nothing here delivers ${capability} as ${mode}`);
 }
 
-/** Issues what was decided. Nothing has happened until the unit that it is staged in commits. */
-export function issue(deps: IssueGrantDeps, context: CallContext, approved: ApprovedGrant, adapter: DeliveryAdapter): Issue {
+/** Issues what was decided, for a session that no operator has stopped. */
+export function issue(
+  deps: IssueGrantDeps,
+  context: Pick<CallContext, 'requestId'>,
+  approved: ApprovedGrant,
+  session: BlockQuestion,
+  way: Way,
+): Issue {
+  if (way.mode === 'proxy') return proxyIssue(deps, context, approved);
+  return leaseIssue(deps, context, approved, session, way.connector);
+}
+
+/** A handle needs nothing from downstream, so it is issued in the unit that approves it. */
+function proxyIssue(deps: IssueGrantDeps, context: Pick<CallContext, 'requestId'>, approved: ApprovedGrant): Issue {
   const now = deps.clock.now();
-  const { artifact, delivery } = adapter.issue(approved, now);
+  const { artifact, delivery } = deps.deliveries.proxy.issue(approved, now);
   const grant = issueGrant(approved, artifact.id, now);
   const subject = { ...grantSubject(approved), artifactId: artifact.id };
   return {
-    grant,
-    delivery,
     stage(unit) {
       unit.insertArtifact(artifact);
       unit.record(auditEvent(deps, context, 'artifact.issued', subject));
       unit.updateGrant({ expected: 'approved', next: grant });
       unit.record(auditEvent(deps, context, 'grant.issued', subject));
     },
+    finish: () => Promise.resolve({ grant, delivery }),
   };
 }

@@ -13,9 +13,11 @@ import type {
   Page,
   PageRequest,
   ReadRepository,
+  RevocationFilter,
   SessionFilter,
   SessionRepository,
 } from '../domain/repository.ts';
+import type { Revocation } from '../domain/revocation.ts';
 import type { Session } from '../domain/session.ts';
 import { approvalSubject, type AuditDeps, auditRefusals, sessionSubject, type Trail } from './audit-trail.ts';
 import {
@@ -64,6 +66,10 @@ export const listApprovals = (deps: ReadRecordsDeps): UseCase<ListRequest<Approv
     const records = await Promise.all(rows.map((approval) => recordOf(deps, approval)));
     return { rows: records.filter((record) => record !== null), next };
   });
+
+/** A tenant's leases, those that were revoked and those that still have to be, newest first. */
+export const listRevocations = (deps: ReadRecordsDeps): UseCase<ListRequest<RevocationFilter>, Page<Revocation>> =>
+  asReader(deps, ({ tenantId, filter, page }) => deps.repository.listRevocations(tenantId, filter, page));
 
 /** A tenant's audit events, newest first; for auditors alone. */
 export function listAuditEvents(deps: ReadRecordsDeps): UseCase<ListRequest<AuditFilter>, Page<AuditEvent>> {

@@ -1,8 +1,8 @@
 import type { Approval, PendingApproval } from '../domain/approval.ts';
 import type { CallContext } from '../domain/call-context.ts';
 import { withoutBearerSecrets } from '../domain/bearer-secrets.ts';
-import { BrokerError, conflict, forbidden, invalidRequest } from '../domain/errors.ts';
-import type { ApprovedGrant, DeliveryMode, GrantTerms, PendingGrant } from '../domain/grant.ts';
+import { conflict, forbidden, invalidRequest } from '../domain/errors.ts';
+import type { ApprovedGrant, DeliveryMode, Grant, GrantTerms, PendingGrant } from '../domain/grant.ts';
 import type { GrantAuthorizer, GrantDecision } from '../domain/grant-authorizer.ts';
 import type { ApprovalRule } from '../domain/policy.ts';
 import type { ApprovalRepository, GrantRepository } from '../domain/repository.ts';
@@ -11,9 +11,10 @@ import type { ActiveSession } from '../domain/session.ts';
 import type { SessionAuthorizer } from '../domain/session-authorizer.ts';
 import type { UnitOfWork } from '../domain/unit-of-work.ts';
 import { approvalSubject, auditEvent, auditRefusals, grantSubject } from './audit-trail.ts';
-import { authenticateSession, type AuthenticateSessionDeps } from './authenticate-session.ts';
+import { type AuthenticateSessionDeps, authenticateSessionWith } from './authenticate-session.ts';
 import { collectGrant, type GrantAnswer, statusOf } from './collect-grant.ts';
-import { adapterFor, issue, type IssueGrantDeps } from './issue-grant.ts';
+import { issue, type Issue, type IssueGrantDeps, type Issued, type Way, wayOf } from './issue-grant.ts';
+import { isConflict } from './lost-race.ts';
 import { requestHash } from './request-hash.ts';
 import { requireStillBound } from './require-still-bound.ts';
 import type { UseCase } from './use-case.ts';
@@ -68,25 +69,29 @@ export function requestGrant(deps: RequestGrantDeps): UseCase<RequestGrantReques
       const { tool, capability, resourceRef, deliveryMode } = request;
       const details = { tool, capability, resource_ref: resourceRef, delivery_mode: deliveryMode };
       trail.details = { ...details };
-      const session = await authenticateSession(deps, request.sessionToken, trail, context);
-      if (request.requestId !== null && withoutBearerSecrets(request.requestId) !== request.requestId) {
-        throw invalidRequest('request_id: must be an id of your own, not a handle or token');
-      }
+      const { requestId } = request;
+      const isForeign = requestId !== null && withoutBearerSecrets(requestId) !== requestId;
+      const { session, found } = await authenticateSessionWith(deps, request.sessionToken, trail, context, (claims) =>
+        requestId === null || isForeign
+          ? null
+          : deps.repository.findGrantByRequestId(claims.tenantId, claims.sessionId, requestId),
+      );
+      if (isForeign) throw invalidRequest('request_id: must be an id of your own, not a handle or token');
       const resource = parseResourceRef(resourceRef);
       deps.connectors.resolve(capability, resource.kind)?.checkResource(resource);
       const { tenantId, id: sessionId, runId } = session;
       const hash = requestHash({ ...request, tenantId, sessionId, runId });
       const asked = { request, session, resource, hash, details };
 
-      const earlier = await earlierGrant(deps, asked);
-      if (earlier !== null) return collectGrant(deps, context, earlier);
+      if (found !== null) return collectGrant(deps, context, sameRequest(found, asked));
       try {
         return await decide(deps, context, asked);
       } catch (error) {
         // The same request, sent twice at once: the other one was first.
-        const first = isConflict(error) ? await earlierGrant(deps, asked) : null;
+        if (requestId === null || !isConflict(error)) throw error;
+        const first = await deps.repository.findGrantByRequestId(tenantId, sessionId, requestId);
         if (first === null) throw error;
-        return collectGrant(deps, context, first);
+        return collectGrant(deps, context, sameRequest(first, asked));
       }
     });
 }
@@ -98,13 +103,16 @@ async function decide(deps: RequestGrantDeps, context: CallContext, asked: Asked
   const question = { session, tool, capability, resource, deliveryMode, ttlSeconds, now: deps.clock.now() };
   const decision = deps.grants.decide(question);
   if (!decision.allowed) throw forbidden(decision.reason, decision.message, { rule: decision.rule });
-  const adapter = adapterFor(deps, capability, resource, deliveryMode);
-  if (decision.approval === null) return issueNow(deps, context, asked, decision, adapter, null);
+  const way = wayOf(deps, capability, resource, deliveryMode);
+  if (decision.approval === null) {
+    const issuing = await putOnRecord(deps, context, asked, decision, way, null);
+    return issuedAnswer(await issuing.finish());
+  }
 
   const approval = await deps.repository.findApprovalOfRequest(session.tenantId, session.id, hash);
   if (approval !== null && mayReuse(approval, decision.approval)) {
-    const reused = await issueAgain(deps, context, asked, decision, adapter, approval);
-    if (reused !== null) return reused;
+    const issuing = await approveAgain(deps, context, asked, decision, way, approval);
+    if (issuing !== null) return issuedAnswer(await issuing.finish());
   }
   const stillWaits = approval?.state === 'pending' && question.now < approval.expiresAt;
   if (stillWaits && (request.requestId === null || decision.approval.reuse)) {
@@ -114,16 +122,10 @@ async function decide(deps: RequestGrantDeps, context: CallContext, asked: Asked
   return askHumans(deps, context, asked, decision, decision.approval);
 }
 
-const isConflict = (error: unknown): boolean => error instanceof BrokerError && error.code === 'conflict';
-
-/** The grant that this request id stands for already. Throws `conflict` when it was given to another request. */
-async function earlierGrant({ repository }: RequestGrantDeps, { request, session, hash }: Asked) {
-  if (request.requestId === null) return null;
-  const grant = await repository.findGrantByRequestId(session.tenantId, session.id, request.requestId);
-  if (grant !== null && grant.requestHash !== hash) {
-    throw conflict('request_id: stands for another request of this session; use a new one');
-  }
-  return grant;
+/** The grant that a request id stands for already. Throws `conflict` when it was given to another request. */
+function sameRequest(grant: Grant, { hash }: Asked): Grant {
+  if (grant.requestHash === hash) return grant;
+  throw conflict('request_id: stands for another request of this session; use a new one');
 }
 
 /** One yes may answer the same request again, when the policy says so, then and now, and asks for no more people than have said it. */
@@ -133,42 +135,45 @@ function mayReuse(approval: Approval, rule: ApprovalRule): boolean {
   );
 }
 
-/** Issues under a yes that was given before, for no longer than it was given for. Null when it was taken back since, by a revocation. */
-async function issueAgain(
+const issuedAnswer = ({ grant, delivery }: Issued): GrantAnswer => ({ ...statusOf(grant), delivery });
+
+/** Approves by a yes that was given before, for no longer than it was given for. Null when it was taken back since, by a revocation. */
+async function approveAgain(
   deps: RequestGrantDeps,
   context: CallContext,
   asked: Asked,
   decision: Allowed,
-  adapter: ReturnType<typeof adapterFor>,
+  way: Way,
   approval: Approval,
-): Promise<GrantAnswer | null> {
+): Promise<Issue | null> {
   const first = await deps.repository.findGrant(approval.tenantId, approval.grantId);
   if (first === null || first.state === 'revoked') return null;
   const ttlSeconds = Math.min(decision.ttlSeconds, first.ttlSeconds);
   const end = Math.min(decision.expiresAt.getTime(), deps.clock.now().getTime() + ttlSeconds * 1000);
   try {
-    return await issueNow(deps, context, asked, { ...decision, ttlSeconds, expiresAt: new Date(end) }, adapter, approval);
+    return await putOnRecord(deps, context, asked, { ...decision, ttlSeconds, expiresAt: new Date(end) }, way, approval);
   } catch (error) {
     if (isConflict(error)) return null;
     throw error;
   }
 }
 
-async function issueNow(
+/** Puts an approved grant on record; what is left to do for it is the answer's to finish. */
+async function putOnRecord(
   deps: RequestGrantDeps,
   context: CallContext,
   asked: Asked,
   decision: Allowed,
-  adapter: ReturnType<typeof adapterFor>,
+  way: Way,
   reused: Approval | null,
-): Promise<GrantAnswer> {
+): Promise<Issue> {
   const approved: ApprovedGrant = {
     ...termsOf(deps, asked, decision),
     state: 'approved',
     approvalId: reused?.id ?? null,
     expiresAt: decision.expiresAt,
   };
-  const issued = issue(deps, context, approved, adapter);
+  const issuing = issue(deps, context, approved, asked.session, way);
   const details = { ...asked.details, expires_at: approved.expiresAt.toISOString(), reason: approved.reason };
   await deps.repository.transact((unit) => {
     stageNewGrant(deps, unit, asked.session, approved);
@@ -178,9 +183,9 @@ async function issueNow(
       unit.record(auditEvent(deps, context, 'approval.reused', approvalSubject(reused)));
     }
     unit.record(auditEvent(deps, context, 'grant.approved', grantSubject(approved), { details }));
-    issued.stage(unit);
+    issuing.stage(unit);
   });
-  return { ...statusOf(issued.grant), delivery: issued.delivery };
+  return issuing;
 }
 
 async function askHumans(

@@ -1,13 +1,13 @@
 import type { Block } from '../domain/block.ts';
 import type { CallContext } from '../domain/call-context.ts';
-import { BrokerError } from '../domain/errors.ts';
 import type { GrantId, RunId, TenantId, WorkloadHash } from '../domain/ids.ts';
-import type { RevocationRepository } from '../domain/repository.ts';
+import type { DownstreamRepository, RevocationRepository } from '../domain/repository.ts';
 import type { RuntimeStore } from '../domain/runtime-store.ts';
 import type { Session } from '../domain/session.ts';
 import { type AuditDeps, auditEvent, auditRefusals } from './audit-trail.ts';
 import { authenticateOperator, type AuthenticateOperatorDeps, requireRole } from './authenticate-operator.ts';
-import { stageRevokedSession } from './end-session.ts';
+import { markTokenRevoked, stageRevokedSession } from './end-session.ts';
+import { unlessLost } from './lost-race.ts';
 import type { UseCase } from './use-case.ts';
 
 interface Common {
@@ -23,12 +23,12 @@ export interface RevokeAllResponse {
   /** How many sessions ended, and how many grants with them. */
   sessions: number;
   grants: number;
-  /** Grants that are dead here and not yet downstream: a call that was under way when they ended is not back yet. */
+  /** Grants that are dead here and not yet downstream: a call that was under way is not back yet, or a lease is not revoked yet. */
   stillRevoking: readonly GrantId[];
 }
 
 export interface RevokeAllDeps extends AuditDeps, AuthenticateOperatorDeps {
-  repository: AuditDeps['repository'] & RevocationRepository;
+  repository: AuditDeps['repository'] & RevocationRepository & Pick<DownstreamRepository, 'findUnrevokedGrants'>;
   runtime: RuntimeStore;
 }
 
@@ -80,7 +80,7 @@ async function endSessions(
   const ended = { sessions: 0, grants: 0 };
   for (;;) {
     const found = await deps.repository.findActiveSessions(of, SESSIONS_A_TIME);
-    if (found.length === 0) return { ...ended, stillRevoking: await underWay(deps, of) };
+    if (found.length === 0) return { ...ended, stillRevoking: await notDeadDownstream(deps, of) };
     for (const session of found) await endOne(deps, context, session, revocation, ended);
   }
 }
@@ -96,13 +96,18 @@ async function endOne(
   if (session.state !== 'active') return;
   let grants = 0;
   const onGrant = (): void => void (grants += 1);
-  try {
-    await deps.repository.transact((unit) => stageRevokedSession(deps, context, unit, session, { ...revocation, onGrant }));
-    ended.sessions += 1;
-    ended.grants += grants;
-  } catch (error) {
-    if (!(error instanceof BrokerError && error.code === 'conflict')) throw error;
-  }
+  const isOurs = await unlessLost(deps, (unit) =>
+    stageRevokedSession(deps, context, unit, session, { ...revocation, onGrant }),
+  );
+  if (!isOurs) return;
+  ended.sessions += 1;
+  ended.grants += grants;
+  await markTokenRevoked(deps, session);
+}
+
+async function notDeadDownstream(deps: RevokeAllDeps, of: { tenantId: TenantId } & Target): Promise<GrantId[]> {
+  const [calls, leases] = await Promise.all([underWay(deps, of), deps.repository.findUnrevokedGrants(of)]);
+  return [...new Set([...calls, ...leases])];
 }
 
 /** Grants of which a call has not come back yet, whoever ended them. */

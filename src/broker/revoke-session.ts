@@ -1,6 +1,7 @@
 import type { CallContext } from '../domain/call-context.ts';
 import { conflict, notFound } from '../domain/errors.ts';
 import type { SessionId } from '../domain/ids.ts';
+import type { RuntimeStore } from '../domain/runtime-store.ts';
 import type { ActiveSession } from '../domain/session.ts';
 import { type AuditDeps, auditRefusals, sessionSubject, type Trail } from './audit-trail.ts';
 import {
@@ -10,7 +11,7 @@ import {
   requireRole,
 } from './authenticate-operator.ts';
 import { authenticateSession, type AuthenticateSessionDeps } from './authenticate-session.ts';
-import { stageRevokedSession } from './end-session.ts';
+import { markTokenRevoked, stageRevokedSession } from './end-session.ts';
 import type { RevokeResponse } from './revoke-grant.ts';
 import type { UseCase } from './use-case.ts';
 
@@ -23,6 +24,7 @@ export interface RevokeSessionRequest {
 
 export interface RevokeSessionDeps extends AuditDeps, AuthenticateSessionDeps, AuthenticateOperatorDeps {
   repository: AuditDeps['repository'] & AuthenticateSessionDeps['repository'];
+  runtime: RuntimeStore;
 }
 
 /** Ends the caller's own session or, for an operator, one of a tenant of theirs; its token and its handles are dead then. */
@@ -34,6 +36,7 @@ export function revokeSession(deps: RevokeSessionDeps): UseCase<RevokeSessionReq
       await deps.repository.transact((unit) =>
         stageRevokedSession(deps, context, unit, session, { reason: request.reason, by }),
       );
+      await markTokenRevoked(deps, session);
       return { state: 'revoked' };
     });
 }

@@ -1,5 +1,4 @@
 import type { Approval } from '../domain/approval.ts';
-import { BrokerError } from '../domain/errors.ts';
 import {
   claimNotification,
   endNotification,
@@ -9,8 +8,10 @@ import {
 } from '../domain/notification.ts';
 import type { ApprovalNotice, Notifier, Notifiers, SendResult } from '../domain/notifier.ts';
 import type { ApprovalRepository, GrantRepository, OutboxRepository, SessionRepository } from '../domain/repository.ts';
-import type { UnitOfWork } from '../domain/unit-of-work.ts';
-import { approvalSubject, type AuditDeps, auditEvent } from './audit-trail.ts';
+import { approvalSubject, type AuditDeps, auditEvent, codeOf } from './audit-trail.ts';
+import { backoffSeconds, secondsFrom } from './backoff.ts';
+import { unlessLost } from './lost-race.ts';
+import { withinTime } from './within-time.ts';
 
 export interface SendNotificationsDeps extends AuditDeps {
   repository: AuditDeps['repository'] & OutboxRepository & ApprovalRepository & GrantRepository & SessionRepository;
@@ -32,13 +33,10 @@ export type SendNotifications = (limit: number, requestId: string, stop: AbortSi
 /** Receivers that are sent to at a time, by all passes of this process together. */
 const MAX_LANES = 8;
 const SEND_TIMEOUT_SECONDS = 10;
-/** For a notifier to come back once it was told to end. */
-const ABORT_SECONDS = 1;
 /** How long a claim lasts: a try and its two commits, with room. Whoever dies in between delays the message by as much. */
 const LEASE_SECONDS = 30;
-const FIRST_DELAY_SECONDS = 2;
 /** Approvals wait for minutes, so a receiver that comes back must be found soon. */
-const MAX_DELAY_SECONDS = 60;
+const BACKOFF = { firstSeconds: 2, maxSeconds: 60 };
 /** What a receiver may ask for at most. */
 const MAX_RETRY_AFTER_SECONDS = 120;
 
@@ -108,9 +106,9 @@ async function handle(deps: SendNotificationsDeps, pass: Pass, message: WaitingN
     await end(deps, pass, message, found.approval, 'given_up', found.pointless);
     return null;
   }
-  const leaseEnd = inSeconds(deps, LEASE_SECONDS);
+  const leaseEnd = secondsFrom(deps.clock.now(), LEASE_SECONDS);
   const claimed = claimNotification(message, leaseEnd);
-  const isOurs = await commit(deps, (unit) =>
+  const isOurs = await unlessLost(deps, (unit) =>
     unit.updateNotification({ expectedAttempts: message.attempts, next: claimed }),
   );
   if (!isOurs) return null;
@@ -147,19 +145,12 @@ async function sendInTime(
   notifier: Notifier,
   notice: ApprovalNotice,
 ): Promise<SendResult> {
-  const timeout = new AbortController();
-  const { promise: late, resolve } = Promise.withResolvers<SendResult>();
-  let cancel = deps.clock.schedule(SEND_TIMEOUT_SECONDS * 1000, () => {
-    cancel = deps.clock.schedule(ABORT_SECONDS * 1000, () => resolve(NO_ANSWER));
-    timeout.abort();
-  });
   try {
-    return await Promise.race([notifier.send(notice, timeout.signal), late]);
+    return await withinTime(deps.clock, SEND_TIMEOUT_SECONDS, NO_ANSWER.why, (signal) => notifier.send(notice, signal));
   } catch (error) {
+    if (codeOf(error) === 'deadline_exceeded') return NO_ANSWER;
     pass.failures.push(error);
     return NOT_SENT;
-  } finally {
-    cancel();
   }
 }
 
@@ -170,19 +161,11 @@ async function putOff(
   { why, retryAfterSeconds }: Failure,
 ): Promise<void> {
   const asked = Math.min(retryAfterSeconds ?? 0, MAX_RETRY_AFTER_SECONDS);
-  const next = postponeNotification(message, inSeconds(deps, Math.max(delaySeconds(deps, message.attempts), asked)), why);
+  const delay = backoffSeconds(message.attempts, { ...BACKOFF, random: deps.random });
+  const next = postponeNotification(message, secondsFrom(deps.clock.now(), Math.max(delay, asked)), why);
   const expectedAttempts = message.attempts;
-  if (await commit(deps, (unit) => unit.updateNotification({ expectedAttempts, next }))) pass.report.retried += 1;
+  if (await unlessLost(deps, (unit) => unit.updateNotification({ expectedAttempts, next }))) pass.report.retried += 1;
 }
-
-/** Doubles with every try; half of it is chance, so that what failed together does not come back together. */
-function delaySeconds({ random }: SendNotificationsDeps, attempts: number): number {
-  const full = Math.min(FIRST_DELAY_SECONDS * 2 ** Math.max(attempts - 1, 0), MAX_DELAY_SECONDS);
-  return (full / 2) * (1 + random());
-}
-
-const inSeconds = ({ clock }: SendNotificationsDeps, seconds: number): Date =>
-  new Date(clock.now().getTime() + Math.ceil(seconds * 1000));
 
 async function end(
   deps: SendNotificationsDeps,
@@ -196,20 +179,9 @@ async function end(
   const next = endNotification(message, { state, endedAt: deps.clock.now(), lastError: why ?? message.lastError });
   const subject = approval === null ? { tenantId, approvalId } : approvalSubject(approval);
   const details = { receiver, attempts, notification_id: id, ...(why === null ? {} : { why }) };
-  const isOurs = await commit(deps, (unit) => {
+  const isOurs = await unlessLost(deps, (unit) => {
     unit.updateNotification({ expectedAttempts: attempts, next });
     unit.record(auditEvent(deps, pass, `notification.${state}`, subject, { details }));
   });
   if (isOurs) pass.report[state === 'delivered' ? 'delivered' : 'givenUp'] += 1;
-}
-
-/** Answers false when somebody else was first. */
-async function commit(deps: SendNotificationsDeps, stage: (unit: UnitOfWork) => void): Promise<boolean> {
-  try {
-    await deps.repository.transact(stage);
-    return true;
-  } catch (error) {
-    if (error instanceof BrokerError && error.code === 'conflict') return false;
-    throw error;
-  }
 }

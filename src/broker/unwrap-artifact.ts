@@ -1,12 +1,19 @@
-import { notFound } from '../domain/errors.ts';
+import { endArtifact, type IssuedWrappedSecret } from '../domain/artifact.ts';
+import type { CallContext } from '../domain/call-context.ts';
+import type { Deliveries, UnwrappedField } from '../domain/delivery.ts';
+import { conflict, invalidRequest, notFound } from '../domain/errors.ts';
+import { type LiveGrant, useGrant } from '../domain/grant.ts';
 import type { ArtifactId } from '../domain/ids.ts';
-import { type AuditDeps, auditRefusals } from './audit-trail.ts';
-import { authenticateSession, type AuthenticateSessionDeps } from './authenticate-session.ts';
+import type { GrantRepository } from '../domain/repository.ts';
+import type { ActiveSession } from '../domain/session.ts';
+import { type AuditDeps, auditEvent, auditRefusals, grantSubject, type Trail } from './audit-trail.ts';
+import { type AuthenticateSessionDeps, authenticateSessionWith } from './authenticate-session.ts';
 import type { UseCase } from './use-case.ts';
 
 export interface UnwrapArtifactRequest {
   sessionToken: string | null;
   artifactId: ArtifactId;
+  /** Empty, all three, unless a browser relay opens it. */
   keyId: string;
   origin: string;
   tabId: string;
@@ -19,16 +26,79 @@ export interface UnwrapArtifactResponse {
 }
 
 export interface UnwrapArtifactDeps extends AuditDeps, AuthenticateSessionDeps {
-  repository: AuditDeps['repository'] & AuthenticateSessionDeps['repository'];
+  repository: AuditDeps['repository'] & AuthenticateSessionDeps['repository'] & GrantRepository;
+  deliveries: Deliveries;
 }
 
-/** Opens a wrapped secret, once. Rejects with `not_found` for an artifact that is not one of the caller's. */
+/** A wrapped secret that may be opened. */
+interface Openable {
+  session: ActiveSession;
+  grant: LiveGrant;
+  artifact: IssuedWrappedSecret;
+}
+
+/**
+ * Opens a wrapped secret, once, for the session that it was issued to. Rejects with `not_found` for an artifact that is not one of
+ * the caller's, with `conflict` when it was opened before, has run out or was revoked, and with `unavailable`; the secret is still
+ * there then, unless the store took the change and failed to say so.
+ */
 export function unwrapArtifact(deps: UnwrapArtifactDeps): UseCase<UnwrapArtifactRequest, UnwrapArtifactResponse> {
   return (request, context) =>
     auditRefusals(deps, context, 'unwrap.refused', async (trail) => {
-      trail.details = { artifact_id: request.artifactId };
-      await authenticateSession(deps, request.sessionToken, trail, context);
-      // A proxy handle's artifact holds no secret, and nothing else is issued yet.
-      throw notFound('artifact_id: no such wrapped secret in this session');
+      const openable = await findOpenable(deps, request, trail, context);
+      // Before it is marked as used: a key service that is away must not cost the only time.
+      const fields = await deps.deliveries.wrapped.open(openable.artifact);
+      await putToUse(deps, context, openable);
+      return answerOf(openable.artifact, fields);
     });
 }
+
+async function findOpenable(
+  deps: UnwrapArtifactDeps,
+  { sessionToken, artifactId, keyId, origin, tabId }: UnwrapArtifactRequest,
+  trail: Trail,
+  context: CallContext,
+): Promise<Openable> {
+  trail.details = { artifact_id: artifactId };
+  const { session, found: artifact } = await authenticateSessionWith(deps, sessionToken, trail, context, ({ tenantId }) =>
+    deps.repository.findArtifact(tenantId, artifactId),
+  );
+  // A proxy handle holds no secret, and another session's artifact answers as an unknown one.
+  if (artifact?.sessionId !== session.id || artifact.kind !== 'wrapped_secret') {
+    throw notFound('artifact_id: no such wrapped secret in this session');
+  }
+  trail.subject = { ...trail.subject, grantId: artifact.grantId, artifactId: artifact.id };
+  if (keyId !== '' || origin !== '' || tabId !== '') {
+    throw invalidRequest('key_id, origin, tab_id: no browser relay is bound to this artifact; leave them out');
+  }
+  if (artifact.state !== 'issued') throw conflict(`artifact is already ${artifact.state}; request a new grant`);
+  const grant = await deps.repository.findGrant(artifact.tenantId, artifact.grantId);
+  const now = deps.clock.now();
+  if (now >= artifact.expiresAt) throw conflict('artifact has expired; request a new grant');
+  if (grant?.state !== 'issued' || now >= grant.expiresAt) throw conflict('grant is not issued any more; request a new one');
+  return { session, grant, artifact };
+}
+
+/** Marks the secret as opened and erases it. Of all who try at once, one succeeds. */
+async function putToUse(
+  deps: UnwrapArtifactDeps,
+  context: CallContext,
+  { session, grant, artifact }: Openable,
+): Promise<void> {
+  const subject = { ...grantSubject(grant), artifactId: artifact.id };
+  const { tenantId, sessionId, id: grantId } = grant;
+  await deps.repository.transact((unit) => {
+    unit.requireNoBlock(session);
+    unit.requireIssuedGrant({ tenantId, sessionId, grantId, orExpired: false });
+    unit.updateArtifact({ expected: 'issued', next: endArtifact(artifact, 'used', deps.clock.now()) });
+    unit.record(auditEvent(deps, context, 'artifact.used', subject));
+    unit.updateGrant({ expected: 'issued', next: useGrant(grant) });
+    unit.record(auditEvent(deps, context, 'grant.used', subject));
+  });
+}
+
+const answerOf = ({ id }: IssuedWrappedSecret, fields: readonly UnwrappedField[]): UnwrapArtifactResponse => ({
+  artifactId: id,
+  origin: '',
+  fields: fields.map(({ name, value }) => ({ name, selector: '', value })),
+});

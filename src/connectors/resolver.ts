@@ -1,7 +1,10 @@
-import type { Connector, ConnectorResolver, ProxyConnector } from '../domain/connector.ts';
+import type { Connector, ConnectorResolver, LeaseConnector, ProxyConnector } from '../domain/connector.ts';
 import type { ResourceKind } from '../domain/resource.ts';
 
-/** Finds connectors in a fixed list. Throws when two of them serve the same capability on the same kind of resource. */
+/**
+ * Finds connectors in a fixed list. Throws when two of them serve the same capability on the same kind of resource, or when two that
+ * issue leases have one name.
+ */
 export function makeStaticResolver(connectors: readonly Connector[]): ConnectorResolver {
   const served = new Map<string, Connector>();
   for (const connector of connectors) {
@@ -16,6 +19,12 @@ export function makeStaticResolver(connectors: readonly Connector[]): ConnectorR
       served.set(key, connector);
     }
   }
+  const leasing = new Map<string, LeaseConnector>();
+  for (const connector of connectors.filter(isLeaseConnector)) {
+    // What was issued is revoked by the connector of that name, so it must be one.
+    if (leasing.has(connector.name)) throw new Error(`two connectors are called ${connector.name}`);
+    leasing.set(connector.name, connector);
+  }
   const resolve = (capability: string, resourceKind: ResourceKind): Connector | null =>
     served.get(keyOf(capability, resourceKind)) ?? null;
   return {
@@ -24,6 +33,11 @@ export function makeStaticResolver(connectors: readonly Connector[]): ConnectorR
       const connector = resolve(capability, resourceKind);
       return connector !== null && isProxyConnector(connector) ? connector : null;
     },
+    resolveLease(capability, resourceKind) {
+      const connector = resolve(capability, resourceKind);
+      return connector !== null && isLeaseConnector(connector) ? connector : null;
+    },
+    findLeaseConnector: (name) => leasing.get(name) ?? null,
   };
 }
 
@@ -33,4 +47,13 @@ function keyOf(capability: string, resourceKind: ResourceKind): string {
 
 function isProxyConnector(connector: Connector): connector is ProxyConnector {
   return 'prepare' in connector && typeof connector.prepare === 'function';
+}
+
+function isLeaseConnector(connector: Connector): connector is LeaseConnector {
+  return (
+    'issue' in connector &&
+    typeof connector.issue === 'function' &&
+    'revoke' in connector &&
+    typeof connector.revoke === 'function'
+  );
 }

@@ -296,6 +296,7 @@ describe('attacks are refused, decide nothing and are on record', () => {
     ['a callback for another request', () => sign({ claims: { request_hash: 'cd'.repeat(32) } }), 'unauthorized'],
     ['a callback for another approval', () => sign({ claims: { approval_id: anApprovalId() } }), 'unauthorized'],
     ['a callback with control characters in its comment', () => sign({ claims: { comment: 'a\u0000b' } }), 'unauthorized'],
+    ['a callback with half a surrogate pair in its comment', () => sign({ claims: { comment: 'a\ud800' } }), 'unauthorized'],
   ];
   test.each(attacks)('%s', async (_name, attempt, code) => {
     const assertion = await attempt();

@@ -70,7 +70,7 @@ beforeEach(async () => {
 
 function useCases() {
   const { repository, calls } = recording(world.repository);
-  const deps = { ...world.deps, repository, operators, proofs, tokens };
+  const deps = { ...world.deps, repository, runtime: world.runtime, operators, proofs, tokens };
   const made = {
     getGrant: getGrant(deps),
     getSession: getSession(deps),

@@ -10,11 +10,13 @@ import type {
   EventId,
   GrantId,
   ProxyHandle,
+  RevocationId,
   RunId,
   SessionId,
   TenantId,
   WorkloadHash,
 } from '../../src/domain/ids.ts';
+import type { Revocation, RevocationTerms } from '../../src/domain/revocation.ts';
 import type { Session } from '../../src/domain/session.ts';
 
 export type CallName = keyof Broker;
@@ -128,6 +130,44 @@ const APPROVAL: Approval = {
   endedAt: ENDED_AT,
 };
 
+const REVOCATION: RevocationTerms = {
+  id: 'rev_01890a5d-ac96-774b-bcce-b302099a8062' as RevocationId,
+  tenantId: TENANT_ID,
+  sessionId: SESSION_ID,
+  grantId: GRANT_ID,
+  agentId: AGENT_ID,
+  runId: RUN_ID,
+  workloadHash: 'a'.repeat(64) as WorkloadHash,
+  connector: 'vaultdb',
+  resourceRef: 'dbrole:reporting_ro',
+  createdAt: CREATED_AT,
+};
+const LEASE_ID = 'database/creds/reporting_ro/2f6a614c';
+
+/** One in each state. */
+const REVOCATIONS: readonly Revocation[] = [
+  { ...REVOCATION, state: 'requested', leaseExpiresAt: EXPIRES_AT },
+  { ...REVOCATION, state: 'held', leaseId: LEASE_ID, leaseExpiresAt: EXPIRES_AT },
+  {
+    ...REVOCATION,
+    state: 'due',
+    leaseId: null,
+    leaseExpiresAt: EXPIRES_AT,
+    attempts: 3,
+    nextAttemptAt: ENDED_AT,
+    lastError: 'Vault is away',
+  },
+  {
+    ...REVOCATION,
+    state: 'done',
+    leaseId: LEASE_ID,
+    outcome: 'expired',
+    attempts: 4,
+    lastError: 'Vault is away',
+    endedAt: ENDED_AT,
+  },
+];
+
 const EVENT: AuditEvent = {
   id: 'evt_01890a5d-ac96-774b-bcce-b302099a8061' as EventId,
   at: ENDED_AT,
@@ -144,10 +184,23 @@ const EVENT: AuditEvent = {
 export class FakeBroker implements Broker {
   readonly received: ReceivedCall[] = [];
   #override: ((call: CallName, context: CallContext) => Promise<void>) | null = null;
+  readonly #answers = new Map<CallName, unknown>();
 
   /** Runs before each answer; what it throws is what the call rejects with. */
   before(override: ((call: CallName, context: CallContext) => Promise<void>) | null): void {
     this.#override = override;
+  }
+
+  /** What a call answers from now on. */
+  answer<Name extends CallName>(call: Name, response: Awaited<ReturnType<Broker[Name]>>): void {
+    this.#answers.set(call, response);
+  }
+
+  /** Answers every call well again, by itself, and forgets what it was asked. */
+  reset(): void {
+    this.#override = null;
+    this.#answers.clear();
+    this.received.length = 0;
   }
 
   createSession = this.#answering('createSession', {
@@ -201,6 +254,7 @@ export class FakeBroker implements Broker {
   listGrants = this.#answering('listGrants', { rows: [ISSUED_GRANT, PENDING_GRANT], next: null });
   listApprovals = this.#answering('listApprovals', { rows: [{ approval: APPROVAL, grant: DENIED_GRANT }], next: 'more' });
   getApproval = this.#answering('getApproval', { approval: APPROVAL, grant: DENIED_GRANT });
+  listRevocations = this.#answering('listRevocations', { rows: REVOCATIONS, next: 'more' });
   listAuditEvents = this.#answering('listAuditEvents', { rows: [EVENT], next: 'more' });
   revokeRun = this.#answering('revokeRun', { sessions: 2, grants: 3, stillRevoking: [GRANT_ID] });
   revokeWorkload = this.#answering('revokeWorkload', { sessions: 0, grants: 0, stillRevoking: [] });
@@ -230,7 +284,7 @@ export class FakeBroker implements Broker {
     return async (request: unknown, context: CallContext): Promise<Response> => {
       this.received.push({ call, request, context });
       await this.#override?.(call, context);
-      return response;
+      return (this.#answers.get(call) as Response | undefined) ?? response;
     };
   }
 }
