@@ -6,6 +6,7 @@ import { isCompactJws } from '../domain/compact-jws.ts';
 import { unauthorized } from '../domain/errors.ts';
 import type { ApprovalId } from '../domain/ids.ts';
 import type { KeyRing } from '../domain/key-ring.ts';
+import { isStorable } from '../domain/storable-text.ts';
 import { LINK_ALGORITHM, LINK_AUDIENCE, LINK_TYPE, LinkClaims } from './link-token.ts';
 import { approverOf, type Receiver } from './receiver.ts';
 
@@ -42,7 +43,7 @@ const ReceiverClaims = z.strictObject({
   approval_id: z.custom<ApprovalId>((value) => typeof value === 'string' && /^ap_[0-9a-f-]{36}$/.test(value)),
   request_hash: z.string().regex(/^[0-9a-f]{64}$/),
   decision: z.enum(['approve', 'deny']),
-  comment: z.string().max(1000).regex(NO_CONTROL).default(''),
+  comment: z.string().max(1000).regex(NO_CONTROL).refine(isStorable).default(''),
 });
 
 /**

@@ -35,6 +35,8 @@ const LOGGABLE = {
   session_id: ID,
   grant_id: ID,
   approval_id: ID,
+  tenant_id: matching(/^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,63}$/),
+  loop: WORD,
   receiver: WORD,
   revision: matching(/^[0-9a-f]{7,64}$/),
   client: matching(/^[0-9A-Fa-f:.]{2,45}(%[A-Za-z0-9]{1,15})?$/),

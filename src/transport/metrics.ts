@@ -1,9 +1,10 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Outcome } from './errors.ts';
 import type { Transport } from './exchange.ts';
+import { workerMetrics, type WorkerMetrics } from './worker-metrics.ts';
 
-/** Numbers about this process. Every label comes from a set fixed in code. */
-export interface Metrics {
+/** Numbers about this process. Every label comes from a small set. */
+export interface Metrics extends WorkerMetrics {
   requestStarted(): void;
   /** A request that is not counted has ended. */
   requestSkipped(): void;
@@ -109,6 +110,7 @@ export function makeMetrics(): Metrics {
       notifications.inc({ outcome: 'given_up' }, report.givenUp);
     },
     observeConfiguration,
+    ...workerMetrics(registers),
     render: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
   };
 }

@@ -14,7 +14,7 @@ const MAX_PAGE_SIZE = 200;
 const MAX_PAGE_TOKEN = 1000;
 const MAX_PATTERNS = 100;
 // Far deeper than any GitHub parameter, far shallower than what exhausts a stack.
-const MAX_PARAMS_DEPTH = 16;
+export const MAX_PARAMS_DEPTH = 16;
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._:@/-]*$/;
 const NAME_PATTERN = /^(?:[A-Za-z0-9][A-Za-z0-9._:@/-]*)?\*?$/;
@@ -36,7 +36,7 @@ const requiredText = (max: number) =>
     .max(max, `must be ${max} characters at most`);
 
 const orEmpty = (value: string | null | undefined): string => value ?? '';
-const isPlainText = (value: string): boolean => value.isWellFormed() && !CONTROL.test(value);
+const isPlainText = (value: string): boolean => !CONTROL.test(value);
 
 /** A name or id: 1 to 200 characters of a set that is safe in a log, a path and a query. */
 export const name = requiredText(MAX_NAME).regex(
@@ -197,14 +197,16 @@ const MAX_QUOTED_KEY = 64;
 /** A field's name as a caller wrote it, cut to what fits a message. */
 export const quotedKey = (key: string): string => key.slice(0, MAX_QUOTED_KEY).replaceAll(/[^\x20-\x7e]/g, '?');
 
+/** Where a field stands: `attestation.token`, `tool_context.1`; empty for the request itself. */
+export const quotedPath = (path: readonly PropertyKey[]): string => path.map((part) => quotedKey(String(part))).join('.');
+
 /** Every mistake of a body in one line: `field.path: what; other: what`. Names fields, never quotes values. */
 export function describeMistakes(error: z.ZodError): string {
   const mistakes = error.issues.flatMap((issue) => {
-    const path = issue.path.map((part) => quotedKey(String(part)));
     if (issue.code === 'unrecognized_keys') {
-      return issue.keys.map((key) => `${[...path, quotedKey(key)].join('.')}: unknown field`);
+      return issue.keys.map((key) => `${quotedPath([...issue.path, key])}: unknown field`);
     }
-    return [path.length === 0 ? 'body: must be a JSON object' : `${path.join('.')}: ${mistakeOf(issue)}`];
+    return [issue.path.length === 0 ? 'body: must be a JSON object' : `${quotedPath(issue.path)}: ${mistakeOf(issue)}`];
   });
   return inOneLine(mistakes);
 }

@@ -5,10 +5,13 @@ import type { JsonValue } from '@bufbuild/protobuf';
 import { z } from 'zod';
 import { type GitHubStandIn, startGitHubStandIn } from '../../dev/github/server.ts';
 import { makeApi, type Parts } from '../../src/bootstrap/api.ts';
+import { makeWorker, type Worker } from '../../src/bootstrap/run-worker.ts';
 import { readConfiguration } from '../../src/bootstrap/configuration.ts';
 import { ISSUER, mintProjectedToken, rsaKey } from './attestations.ts';
 import type { Configured } from './configured.ts';
+import type { DurableStores } from './durable-stores.ts';
 import { FakeClock } from './fake-clock.ts';
+import type { AuditEvent } from '../../src/domain/audit-event.ts';
 import { makeOperators } from './operators.ts';
 import { RecordingAuditLog } from './recording-audit-log.ts';
 import {
@@ -54,6 +57,8 @@ export interface Asb {
   requestGrant(sessionToken: string, changes?: Record<string, JsonValue>): Promise<GrantAnswer>;
   /** A token of an operator of our tenants; `roles` as the roles claim writes them. */
   operatorToken(roles?: readonly string[], subject?: string): Promise<string>;
+  /** What state is kept in; null when it is this process's memory. */
+  durable: DurableStores | null;
   /** As SIGHUP does. */
   reload(): Promise<void>;
   close(): Promise<void>;
@@ -77,7 +82,7 @@ export function bodyOf(result: CallResult): JsonValue {
 /** Without a configuration file there is one tenant, `t_dev`, with operators of its own. */
 export async function startAsb(
   environment: Readonly<Record<string, string>> = {},
-  parts: Pick<Partial<Parts>, 'memory'> & { file?: Configured } = {},
+  parts: Pick<Partial<Parts>, 'memory' | 'connectors'> & { file?: Configured; isDurable?: boolean } = {},
 ): Promise<Asb> {
   const folder = mkdtempSync(join(tmpdir(), 'asb-e2e-'));
   const keyFile = join(folder, 'cluster.pem');
@@ -99,7 +104,10 @@ export async function startAsb(
   const clock = new FakeClock();
   const audit = Object.assign(new RecordingAuditLog(), { close: () => undefined });
   const logged: string[] = [];
-  const configuration = await readConfiguration({
+  const isDurable = parts.isDurable ?? process.env.ASB_TEST_STORES === 'durable';
+  // Loaded only then: it starts servers.
+  const durable = isDurable ? await (await import('./durable-stores.ts')).openDurableStores(folder) : null;
+  const variables = {
     ASB_ADDR: '127.0.0.1:0',
     ASB_GRPC_ADDR: '127.0.0.1:0',
     ...authorities,
@@ -107,14 +115,22 @@ export async function startAsb(
     ASB_GITHUB_API_BASE_URL: github.url,
     ASB_LOG_LEVEL: 'debug',
     ASB_SHUTDOWN_NOTICE_SECONDS: '0',
+    ...durable?.environment,
     ...environment,
-  });
-  const api = await makeApi(configuration, {
+  };
+  const common = {
     clock,
+    logDestination: { write: (line: string) => logged.push(line) },
+    ...(parts.connectors && { connectors: parts.connectors }),
+    // On the memory store they come by way of the log.
+    ...(isDurable && { onEvents: (events: readonly AuditEvent[]) => audit.append(events) }),
+  };
+  const api = await makeApi(await readConfiguration(variables), {
+    ...common,
     auditLog: audit,
-    logDestination: { write: (line) => logged.push(line) },
     ...(parts.memory && { memory: parts.memory }),
   });
+  const worker = isDurable ? await startWorker(variables, common) : null;
   const [url, grpcUrl] = (await api.start()).map((address) => `http://${address}`) as [string, string];
   const clients = [
     jsonClient(url),
@@ -158,19 +174,34 @@ export async function startAsb(
     },
     operatorToken: (roles, subject) =>
       operators.token({ now: clock.now(), ...(roles && { roles }), ...(subject !== undefined && { subject }) }),
-    reload: () => api.reload(),
+    durable,
+    reload: async () => {
+      await Promise.all([api.reload(), worker?.reload()]);
+    },
     async close() {
       for (const client of clients) client.close();
       raw.close();
-      const stopped = api.stop();
+      const stopped = Promise.all([api.stop(), worker?.stop()]);
       // The listeners plan the end of their grace first.
       await new Promise(setImmediate);
       clock.advance(60);
       await stopped;
       await github.close();
+      await durable?.close();
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+/** A worker beside the API, on the same clock. */
+async function startWorker(
+  variables: Readonly<Record<string, string>>,
+  parts: Parameters<typeof makeWorker>[2],
+): Promise<Worker> {
+  const flags = { intervalSeconds: 5, limit: 100, once: false };
+  const worker = await makeWorker(await readConfiguration(variables), flags, parts);
+  await worker.start();
+  return worker;
 }
 
 /** A CreateSession request that is granted, with changes. */

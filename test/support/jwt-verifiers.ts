@@ -262,7 +262,7 @@ async function proofs({ key, clock }: Context): Promise<JwtVerifier> {
     if (!used.has(mark)) used.set(mark, value);
     return used.get(mark) === value;
   };
-  const verifier = makeProofVerifier({ clock, runtime: { claim }, ids: { slotId: randomUUID } });
+  const verifier = makeProofVerifier({ clock, runtime: { claim }, ids: { tokenId: randomUUID } });
   const thumbprint = await calculateJwkThumbprint(key.publicKey);
   return {
     name: `DPoP proofs by ${key.alg}`,

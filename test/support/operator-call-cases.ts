@@ -7,6 +7,7 @@ import {
   grantRecord,
   HASH,
   OPERATOR,
+  REVOCATION_RECORDS,
   SESSION_ID,
   SESSION_RECORD,
 } from './wire-records.ts';
@@ -89,6 +90,18 @@ export const OPERATOR_CALL_CASES: readonly CallCase[] = [
     bearer: OPERATOR,
     asked: { credential: OPERATOR, approvalId: 'ap_1' },
     answer: { approval: APPROVAL_RECORD },
+  },
+  {
+    call: 'listRevocations',
+    request: { tenant_id: 't_acme', page_size: 5, state: 'due', grant_id: 'gr_1', connector: 'vaultdb' },
+    bearer: OPERATOR,
+    asked: {
+      credential: OPERATOR,
+      tenantId: 't_acme',
+      filter: { state: 'due', grantId: 'gr_1', connector: 'vaultdb' },
+      page: { limit: 5, after: null },
+    },
+    answer: { revocations: REVOCATION_RECORDS, next_page_token: 'more' },
   },
   {
     call: 'listAuditEvents',

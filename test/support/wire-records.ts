@@ -95,3 +95,39 @@ export const APPROVAL_RECORD: JsonValue = {
   expires_at: '2026-01-02T03:14:05Z',
   ended_at: '2026-01-02T03:09:05.500Z',
 };
+
+const REVOCATION = {
+  revocation_id: 'rev_01890a5d-ac96-774b-bcce-b302099a8062',
+  tenant_id: 't_acme',
+  session_id: SESSION_ID,
+  grant_id: GRANT_ID,
+  agent_id: 'agent-1',
+  run_id: 'run/2026-01-02',
+  connector: 'vaultdb',
+  resource_ref: 'dbrole:reporting_ro',
+  created_at: '2026-01-02T03:04:05Z',
+};
+const LEASE_ID = 'database/creds/reporting_ro/2f6a614c';
+const EXPIRES_AT = '2026-01-02T03:14:05Z';
+
+export const REVOCATION_RECORDS: JsonValue = [
+  { ...REVOCATION, state: 'requested', lease_expires_at: EXPIRES_AT },
+  { ...REVOCATION, state: 'held', lease_id: LEASE_ID, lease_expires_at: EXPIRES_AT },
+  {
+    ...REVOCATION,
+    state: 'due',
+    lease_expires_at: EXPIRES_AT,
+    attempts: 3,
+    next_attempt_at: '2026-01-02T03:09:05.500Z',
+    last_error: 'Vault is away',
+  },
+  {
+    ...REVOCATION,
+    state: 'done',
+    lease_id: LEASE_ID,
+    attempts: 4,
+    last_error: 'Vault is away',
+    outcome: 'expired',
+    ended_at: '2026-01-02T03:09:05.500Z',
+  },
+];

@@ -274,7 +274,7 @@ describe('a 401', () => {
 
   it('is what every refusal of a proof becomes', async () => {
     const clock = new FakeClock();
-    const proofs = makeProofVerifier({ clock, runtime: { claim: async () => true }, ids: { slotId: () => 'slot' } });
+    const proofs = makeProofVerifier({ clock, runtime: { claim: async () => true }, ids: { tokenId: () => 'token' } });
     const presented = { method: 'GET', url: 'http://asb.example/' };
     const proof = { ...presented, proofs: ['a.b.c'] };
     const session = aSession({ proofKeyThumbprint: 'one' });
@@ -302,7 +302,7 @@ describe('a 401', () => {
     const proofs = makeProofVerifier({
       clock: new FakeClock(),
       runtime: { claim: async () => true },
-      ids: { slotId: () => 'slot' },
+      ids: { tokenId: () => 'token' },
     });
     const header = Buffer.from('{"typ":"dpop+jwt","alg":"RS256"}').toString('base64url');
     const presented = { method: 'GET', url: 'http://asb.example/', proofs: [`${header}.e30.AAAA`] };

@@ -63,15 +63,20 @@ const ATTEMPTS: readonly Attempt[] = [
     message: /^tenant_id\[\$ne\]: unknown field$/,
   },
   { name: 'an object in dots', path: `/v1/grants?${TENANT}&state.x=1`, message: /^state\.x: unknown field$/ },
-  { name: 'a NUL in a value', path: '/v1/grants?tenant_id=t%00', message: /^tenant_id: must start/ },
+  { name: 'a NUL in a value', path: '/v1/grants?tenant_id=t%00', message: /^tenant_id: must be well-formed/ },
   { name: 'an escape that is none', path: '/v1/grants?tenant_id=%zz', message: /^tenant_id: must start/ },
   { name: 'an escape that is no UTF-8', path: '/v1/grants?tenant_id=%E0%A4%A', message: /^tenant_id: must start/ },
   { name: 'an unknown parameter', path: `/v1/grants?${TENANT}&limit=5`, message: /^limit: unknown field$/ },
   { name: 'two unknown parameters', path: `/v1/grants?${TENANT}&a=1&b`, message: /^a: unknown field; b: unknown field$/ },
   {
     name: 'an unknown parameter that is no text',
-    path: `/v1/grants?${TENANT}&%E2%80%AE%00=1`,
+    path: `/v1/grants?${TENANT}&%E2%80%AE%01=1`,
     message: /^\?\?: unknown field$/,
+  },
+  {
+    name: 'an unknown parameter with a NUL',
+    path: `/v1/grants?${TENANT}&a%00=1`,
+    message: /^a\?: must be well-formed Unicode without U\+0000$/,
   },
   { name: '__proto__', path: `/v1/grants?${TENANT}&__proto__=x`, message: /^__proto__: unknown field$/ },
   { name: '__proto__ beside an id', path: '/v1/grants/gr_1?__proto__=x', message: /^__proto__: unknown field$/ },
@@ -94,6 +99,23 @@ const ATTEMPTS: readonly Attempt[] = [
     path: `/v1/sessions?${TENANT}&state=issued`,
     message: /^state: must be one of active, revoked, expired$/,
   },
+  {
+    name: 'a state of a grant for a lease',
+    path: `/v1/revocations?${TENANT}&state=revoked`,
+    message: /^state: must be one of requested, held, due, done$/,
+  },
+  {
+    name: 'a connector that is no name',
+    path: `/v1/revocations?${TENANT}&connector=vault%20db`,
+    message: /^connector: must start with a letter or digit/,
+  },
+  {
+    name: 'a lease to look for',
+    path: `/v1/revocations?${TENANT}&lease_id=x`,
+    message: /^lease_id: unknown field$/,
+  },
+  { name: 'no tenant of leases', path: '/v1/revocations', message: /^tenant_id: is required$/ },
+  { name: 'a lease by its id', path: '/v1/revocations/rev_1', status: 404, message: /^no such route/ },
   {
     name: 'an event that is none',
     path: `/v1/audit-events?${TENANT}&type=grant.*`,
@@ -160,7 +182,13 @@ const ATTEMPTS: readonly Attempt[] = [
   { name: 'an id that is no id', path: '/v1/grants/%20', message: NAME },
   { name: 'an id of dots', path: '/v1/grants/..', message: NAME },
   { name: 'an id of encoded dots', path: '/v1/grants/%2e%2e', message: NAME },
-  { name: 'a NUL in the id', path: '/v1/grants/a%00b', message: NAME },
+  { name: 'a NUL in the id', path: '/v1/grants/a%00b', message: /^grant_id: must be well-formed/ },
+  { name: 'half a surrogate pair in the id', path: '/v1/grants/a%ED%A0%80', message: /^path: is not a valid URL path$/ },
+  {
+    name: 'half a surrogate pair in a value',
+    path: '/v1/grants?tenant_id=t%ED%A0%80',
+    message: /^tenant_id: must start/,
+  },
   { name: 'a very long id', path: `/v1/grants/${'a'.repeat(300)}`, message: /^grant_id: must be 200 characters at most$/ },
   { name: 'a broken escape in the path', path: '/v1/grants/%zz', message: /^path: is not a valid URL path$/ },
   { name: 'an encoded slash in an id', path: '/v1/grants/..%2f..%2fsessions', status: 404, message: /^no such route/ },
@@ -180,21 +208,13 @@ it.each(ATTEMPTS)('$name is refused', async ({ path, status = 400, message }) =>
   expect(listeners.broker.received).toEqual([]);
 });
 
-it.each(['/v1/grants', '/v1/sessions', '/v1/approvals', '/v1/audit-events'])(
+it.each(['/v1/grants', '/v1/sessions', '/v1/approvals', '/v1/revocations', '/v1/audit-events'])(
   '%s asks for fifty rows and no filter unless told',
   async (path) => {
     expect((await get(`${path}?${TENANT}`)).status).toBe(200);
     // Blank is not given, and so is nought rows.
-    expect(
-      (
-        await get(
-          `${path}?${TENANT}&page_size=&page_token=&session_id=`.replace(
-            /&session_id=$/,
-            path === '/v1/sessions' ? '&state=' : '$&',
-          ),
-        )
-      ).status,
-    ).toBe(200);
+    const filter = path === '/v1/sessions' || path === '/v1/revocations' ? 'state' : 'session_id';
+    expect((await get(`${path}?${TENANT}&page_size=&page_token=&${filter}=`)).status).toBe(200);
     expect((await get(`${path}?${TENANT}&page_size=0`)).status).toBe(200);
     const asked = { credential: null, tenantId: 't_acme', filter: {}, page: { limit: 50, after: null } };
     expect(listeners.broker.received.map(({ request }) => request)).toStrictEqual([asked, asked, asked]);

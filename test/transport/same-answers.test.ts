@@ -5,68 +5,18 @@ import { OperatorService } from '../../src/gen/asb/v1/operator_pb.ts';
 import { CALLS } from '../../src/transport/calls.ts';
 import { ERROR_CODES } from '../../src/transport/errors.ts';
 import { CALL_CASES, caseOf } from '../support/call-cases.ts';
-import { type Listeners, selfSigned, startListeners } from '../support/listeners.ts';
-import {
-  type CallResult,
-  connectClient,
-  connectJsonClient,
-  grpcClient,
-  grpcWebClient,
-  jsonClient,
-  type TransportClient,
-} from '../support/transports.ts';
+import { EveryTransport, TRANSPORT_NAMES, type TransportName } from '../support/every-transport.ts';
+import type { CallResult } from '../support/transports.ts';
 
-let clear: Listeners;
-let secure: Listeners;
-const clients = new Map<string, { client: TransportClient; listeners: Listeners }>();
-
-const NAMES = [
-  'JSON',
-  'Connect JSON',
-  'Connect',
-  'gRPC-Web',
-  'gRPC over h2c',
-  'JSON, TLS port',
-  'Connect, TLS port',
-  'gRPC-Web, TLS port',
-  'gRPC over TLS',
-  'gRPC over TLS, gRPC port',
-];
+let transports: EveryTransport;
 
 beforeAll(async () => {
-  const tls = selfSigned();
-  clear = await startListeners();
-  secure = await startListeners({ tls });
-  const add = (name: string, client: TransportClient, listeners: Listeners) => clients.set(name, { client, listeners });
-  add('JSON', jsonClient(clear.httpUrl), clear);
-  add('Connect JSON', connectJsonClient(clear.httpUrl), clear);
-  add('Connect', connectClient(clear.httpUrl), clear);
-  add('gRPC-Web', grpcWebClient(clear.httpUrl), clear);
-  add('gRPC over h2c', grpcClient(clear.grpcUrl), clear);
-  add('JSON, TLS port', jsonClient(secure.httpUrl, tls.cert), secure);
-  add('Connect, TLS port', connectClient(secure.httpUrl, tls.cert), secure);
-  add('gRPC-Web, TLS port', grpcWebClient(secure.httpUrl, tls.cert), secure);
-  add('gRPC over TLS', grpcClient(secure.httpUrl, tls.cert), secure);
-  add('gRPC over TLS, gRPC port', grpcClient(secure.grpcUrl, tls.cert), secure);
+  transports = await EveryTransport.open();
 });
+afterAll(() => transports.close());
+afterEach(() => transports.reset());
 
-afterAll(async () => {
-  for (const { client } of clients.values()) client.close();
-  await Promise.all([clear.close(), secure.close()]);
-});
-
-afterEach(() => {
-  for (const { broker } of [clear, secure]) {
-    broker.before(null);
-    broker.received.length = 0;
-  }
-});
-
-function using(name: string): { client: TransportClient; listeners: Listeners } {
-  const found = clients.get(name);
-  if (found === undefined) throw new Error(`no client ${name}`);
-  return found;
-}
+const using = (name: TransportName) => transports.using(name);
 
 function refusal(result: CallResult): Exclude<CallResult, { ok: true }> {
   if (result.ok) throw new Error('expected a refusal');
@@ -79,7 +29,7 @@ it('every call of both services is described, once', () => {
   expect(CALL_CASES.map((one) => one.call).sort()).toEqual(methods.map((method) => method.localName).sort());
 });
 
-describe.each(NAMES)('%s', (name) => {
+describe.each(TRANSPORT_NAMES)('%s', (name) => {
   it.each(CALL_CASES)('carries $call', async ({ call, request, bearer, asked, answer }) => {
     const { client, listeners } = using(name);
     const result = await client.call(call, request, bearer === undefined ? {} : { bearer });
@@ -157,7 +107,8 @@ describe.each(NAMES)('%s', (name) => {
   });
 
   it.each([
-    ['a name with a NUL', { tool: 'git\u0000hub' }, /^tool: must start/],
+    ['a name with a NUL', { tool: 'git\u0000hub' }, /^tool: must be well-formed Unicode without U\+0000$/],
+    ['a reason with a NUL', { reason: 'a\u0000b' }, /^reason: must be well-formed Unicode without U\+0000$/],
     ['a name of another script', { capability: 'rеpo.read' }, /^capability: must start/],
     ['a negative time to live', { ttl_seconds: '-1' }, /^ttl_seconds: must be a whole number from 0 to 86400$/],
     ['a time to live beyond a day', { ttl_seconds: '86401' }, /^ttl_seconds: must be a whole number from 0 to 86400$/],

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { GrantAnswer } from '../../broker/collect-grant.ts';
+import type { Delivery } from '../../domain/delivery.ts';
 import { BrokerService } from '../../gen/asb/v1/broker_pb.ts';
 import { MAX_WAIT_SECONDS } from '../wire-fields.ts';
 import * as schemas from './broker-schemas.ts';
@@ -33,17 +34,18 @@ const createSession = describeJson({
   }),
 });
 
-function encodeGrantAnswer(answer: GrantAnswer): z.output<typeof schemas.requestGrantResponse> {
-  const { delivery } = answer;
-  return {
-    grant_id: answer.grantId,
-    state: answer.state,
-    approval_id: answer.approvalId ?? undefined,
-    delivery:
-      delivery === null ? undefined : { kind: delivery.kind, handle: delivery.handle, artifact_id: delivery.artifactId },
-    expires_at: rfc3339(answer.expiresAt),
-    end_reason: answer.endReason ?? undefined,
-  };
+const encodeGrantAnswer = (answer: GrantAnswer): z.output<typeof schemas.requestGrantResponse> => ({
+  grant_id: answer.grantId,
+  state: answer.state,
+  approval_id: answer.approvalId ?? undefined,
+  delivery: answer.delivery === null ? undefined : encodeDelivery(answer.delivery),
+  expires_at: rfc3339(answer.expiresAt),
+  end_reason: answer.endReason ?? undefined,
+});
+
+function encodeDelivery(delivery: Delivery): z.output<typeof schemas.delivery> {
+  const { kind, artifactId } = delivery;
+  return { kind, handle: kind === 'proxy_handle' ? delivery.handle : undefined, artifact_id: artifactId };
 }
 
 const requestGrant = describeJson({

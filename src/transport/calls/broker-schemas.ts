@@ -69,7 +69,7 @@ export const unwrapArtifactRequest = z.strictObject({
 
 // The answers. They are made by us, so these schemas serve types and documentation, not checks at run time.
 
-const delivery = z.strictObject({
+export const delivery = z.strictObject({
   kind: z.enum(['proxy_handle', 'wrapped_secret', 'minted_token']),
   handle: z.string().optional(),
   token: z.string().optional(),

@@ -4,6 +4,7 @@ import type { Broker } from '../../broker/broker.ts';
 import type { UseCase } from '../../broker/use-case.ts';
 import type { CallContext } from '../../domain/call-context.ts';
 import { invalidRequest } from '../../domain/errors.ts';
+import { requireStorable } from '../storable.ts';
 import { describeMistakes } from '../wire-fields.ts';
 
 /** What goes back: JSON of ours, or bytes that a downstream system sent. */
@@ -36,7 +37,7 @@ export interface Call {
   readonly response: z.ZodObject | null;
   /**
    * Reads a request in its JSON form. `presented` is the token of the Authorization header. Throws `invalid_request` naming
-   * every mistake.
+   * every mistake, or the first text that no store can keep.
    */
   read(wire: unknown, presented: string | null): ReadyCall;
 }
@@ -84,6 +85,7 @@ export function describe<Fields extends z.ZodObject, Request, Response>(
     request,
     response,
     read(wire, presented) {
+      requireStorable(wire);
       const parsed = request.safeParse(wire);
       if (!parsed.success) throw invalidRequest(describeMistakes(parsed.error));
       const decoded = decode(parsed.data, oneToken(tokenInBody?.(parsed.data) ?? null, presented));

@@ -9,7 +9,7 @@ import type { WorkloadIdentity } from '../../domain/workload.ts';
 import { OperatorService } from '../../gen/asb/v1/operator_pb.ts';
 import { type Call, describeJson, rfc3339 } from './describe.ts';
 import * as schemas from './operator-schemas.ts';
-import { encodeApproval, encodeAuditEvent, encodeGrant, encodeSession } from './records.ts';
+import { encodeApproval, encodeAuditEvent, encodeGrant, encodeRevocation, encodeSession } from './records.ts';
 
 // A run or a workload may have many sessions, and each is ended in a transaction of its own.
 const REVOKE_ALL_DEADLINE_SECONDS = 30;
@@ -111,6 +111,24 @@ const getApproval = describeJson({
   decode: (fields, credential) => ({ credential, approvalId: fields.approval_id }),
   useCase: (broker) => broker.getApproval,
   encode: (record) => ({ approval: encodeApproval(record) }),
+});
+
+const listRevocations = describeJson({
+  method: OperatorService.method.listRevocations,
+  httpMethod: 'GET',
+  path: '/v1/revocations',
+  summary: "A tenant's leases downstream and how their revocation stands, newest first.",
+  tokens: ['operator'],
+  request: schemas.listRevocationsRequest,
+  response: schemas.listRevocationsResponse,
+  decode: (fields, credential) =>
+    listRequest(fields, credential, {
+      state: fields.state,
+      grantId: fields.grant_id,
+      connector: fields.connector,
+    }),
+  useCase: (broker) => broker.listRevocations,
+  encode: (page) => ({ revocations: page.rows.map(encodeRevocation), ...nextOf(page) }),
 });
 
 const listAuditEvents = describeJson({
@@ -270,6 +288,7 @@ export const OPERATOR_CALLS: readonly Call[] = [
   listGrants,
   listApprovals,
   getApproval,
+  listRevocations,
   listAuditEvents,
   revokeRun,
   revokeWorkload,

@@ -3,6 +3,7 @@ import { AUDIT_EVENT_TYPES } from '../../domain/audit-event.ts';
 import { REFUSAL_REASONS } from '../../domain/errors.ts';
 import { DELIVERY_MODES } from '../../domain/grant.ts';
 import type { AgentId, ApprovalId, GrantId, RunId, SessionId, TenantId, WorkloadHash } from '../../domain/ids.ts';
+import { REVOCATION_STATES } from '../../domain/revocation.ts';
 import {
   capabilityPatterns,
   flag,
@@ -35,6 +36,7 @@ import {
   grantState,
   instant,
   RESOURCE_KINDS,
+  revocationRecord,
   SESSION_STATES,
   sessionRecord,
 } from './records.ts';
@@ -62,6 +64,13 @@ export const listApprovalsRequest = z.strictObject({
   ...page,
   state: optionalOneOf(APPROVAL_STATES),
   session_id: optionalIdOf<SessionId>(),
+});
+
+export const listRevocationsRequest = z.strictObject({
+  ...page,
+  state: optionalOneOf(REVOCATION_STATES),
+  grant_id: optionalIdOf<GrantId>(),
+  connector: optionalIdOf(),
 });
 
 export const listAuditEventsRequest = z.strictObject({
@@ -144,6 +153,10 @@ const nextPageToken = z.string().optional();
 export const listSessionsResponse = z.strictObject({ sessions: z.array(sessionRecord), next_page_token: nextPageToken });
 export const listGrantsResponse = z.strictObject({ grants: z.array(grantRecord), next_page_token: nextPageToken });
 export const listApprovalsResponse = z.strictObject({ approvals: z.array(approvalRecord), next_page_token: nextPageToken });
+export const listRevocationsResponse = z.strictObject({
+  revocations: z.array(revocationRecord),
+  next_page_token: nextPageToken,
+});
 export const listAuditEventsResponse = z.strictObject({ events: z.array(auditEventRecord), next_page_token: nextPageToken });
 export const getSessionResponse = z.strictObject({ session: sessionRecord });
 export const getApprovalResponse = z.strictObject({ approval: approvalRecord });

@@ -6,6 +6,7 @@ import type { Delegation } from '../../domain/delegation.ts';
 import { REFUSAL_REASONS } from '../../domain/errors.ts';
 import { DELIVERY_MODES, type Grant, GRANT_TRANSITIONS, type GrantState } from '../../domain/grant.ts';
 import type { ResourceKind } from '../../domain/resource.ts';
+import { type DoneRevocation, type Revocation, REVOCATION_STATES } from '../../domain/revocation.ts';
 import { type Session, SESSION_TRANSITIONS, type SessionState } from '../../domain/session.ts';
 import { rfc3339 } from './describe.ts';
 
@@ -126,6 +127,30 @@ export const approvalRecord = z
   })
   .meta({ id: 'Approval' });
 
+const REVOCATION_OUTCOMES = ['revoked', 'expired', 'not_issued'] as const satisfies readonly DoneRevocation['outcome'][];
+
+export const revocationRecord = z
+  .strictObject({
+    revocation_id: z.string(),
+    tenant_id: z.string(),
+    session_id: z.string(),
+    grant_id: z.string(),
+    agent_id: z.string(),
+    run_id: z.string(),
+    state: z.enum(REVOCATION_STATES),
+    connector: z.string(),
+    resource_ref: z.string(),
+    lease_id: z.string().optional(),
+    lease_expires_at: instant.optional(),
+    attempts: z.int().optional(),
+    next_attempt_at: instant.optional(),
+    last_error: z.string().optional(),
+    outcome: z.enum(REVOCATION_OUTCOMES).optional(),
+    created_at: instant,
+    ended_at: instant.optional(),
+  })
+  .meta({ id: 'Revocation' });
+
 export const auditEventRecord = z
   .strictObject({
     id: z.string(),
@@ -242,6 +267,29 @@ export const encodeApproval = ({ approval, grant }: ApprovalRecord): z.output<ty
   created_at: rfc3339(approval.createdAt),
   expires_at: rfc3339(approval.expiresAt),
   ...('endedAt' in approval ? { ended_at: rfc3339(approval.endedAt) } : {}),
+});
+
+/**
+ * A lease and how its revocation stands. Its id is shown because an operator needs it where the broker gets no further: it is what
+ * `vault lease revoke` takes (https://developer.hashicorp.com/vault/docs/commands/lease/revoke). It opens nothing by itself; Vault
+ * lets any token look one up (`sys/leases/lookup` of its default policy) and prints them.
+ */
+export const encodeRevocation = (revocation: Revocation): z.output<typeof revocationRecord> => ({
+  revocation_id: revocation.id,
+  tenant_id: revocation.tenantId,
+  session_id: revocation.sessionId,
+  grant_id: revocation.grantId,
+  agent_id: revocation.agentId,
+  run_id: revocation.runId,
+  state: revocation.state,
+  connector: revocation.connector,
+  resource_ref: revocation.resourceRef,
+  ...('leaseId' in revocation ? { lease_id: revocation.leaseId ?? undefined } : {}),
+  ...('leaseExpiresAt' in revocation ? { lease_expires_at: rfc3339(revocation.leaseExpiresAt) } : {}),
+  ...('attempts' in revocation ? { attempts: revocation.attempts, last_error: revocation.lastError ?? undefined } : {}),
+  ...('nextAttemptAt' in revocation ? { next_attempt_at: rfc3339(revocation.nextAttemptAt) } : {}),
+  ...('endedAt' in revocation ? { outcome: revocation.outcome, ended_at: rfc3339(revocation.endedAt) } : {}),
+  created_at: rfc3339(revocation.createdAt),
 });
 
 /** An event under the names that it has in the audit log. */

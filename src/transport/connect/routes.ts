@@ -110,15 +110,15 @@ function carrierOf(context: HandlerContext): Carrier {
 /** Runs before a body is read: tells a refusal, and keeps the watch over errors that Connect throws without us. */
 function admitCall(context: HandlerContext): void {
   const carrier = carrierOf(context);
-  context.signal.addEventListener('abort', () => noteForeignError(carrier, context.signal.reason));
+  context.signal.addEventListener('abort', () => noteForeignError(carrier, context.method.input, context.signal.reason));
   const { refusal } = carrier.request;
   if (refusal !== null) throw failCall(carrier, refusal);
 }
 
-function noteForeignError({ request, reply }: Carrier, error: unknown): void {
+function noteForeignError({ request, reply }: Carrier, input: DescMessage, error: unknown): void {
   const exchange = exchangeOf(request);
   if (exchange.outcome !== 'ok' || !(error instanceof ConnectError)) return;
-  const reason = fromConnectError(error);
+  const reason = fromConnectError(error, input);
   const told = fail(exchange, reason);
   if (!(reason instanceof CallerGone)) rewriteConnectError(error, told, request.id);
   // The rest of a body nobody wants is let through and dropped, and the connection is not used again.

@@ -14,21 +14,35 @@ export function addHealth(app: FastifyInstance): void {
   app.get('/healthz', { config: QUIET }, () => ({ status: 'ok' }));
 }
 
-/**
- * Readiness, metrics, the public keys and the description of the JSON routes. None of them is limited in rate, because who probes or
- * scrapes may share an address with those who call; so none may take much work for each request.
- */
-export function addSystemRoutes(app: FastifyInstance, deps: HttpDeps, isDraining: () => boolean): void {
-  addHealth(app);
+/** Whether this process can do its work; 503 while it cannot, or while it stops. */
+export function addReadiness(
+  app: FastifyInstance,
+  deps: Pick<HttpDeps, 'clock' | 'readiness' | 'log'>,
+  isDraining: () => boolean,
+): void {
   app.get('/readyz', { config: QUIET }, async (request, reply) => {
     const answer = isDraining() ? { status: 'draining', checks: {} } : await readiness(deps, request.id);
     return reply.code(answer.status === 'ready' ? 200 : 503).send(answer);
   });
+}
+
+/** Numbers for Prometheus. */
+export function addMetrics(app: FastifyInstance, deps: Pick<HttpDeps, 'clock' | 'metrics'>): void {
   const metrics = shared(deps.clock, METRICS_MS, () => deps.metrics.render());
   app.get('/metrics', { config: QUIET }, async (_request, reply) => {
     const { contentType, body } = await metrics();
     return reply.header('content-type', contentType).send(body);
   });
+}
+
+/**
+ * Health, readiness, metrics, the public keys and the description of the JSON routes. None of them is limited in rate, because who
+ * probes or scrapes may share an address with those who call; so none may take much work for each request.
+ */
+export function addSystemRoutes(app: FastifyInstance, deps: HttpDeps, isDraining: () => boolean): void {
+  addHealth(app);
+  addReadiness(app, deps, isDraining);
+  addMetrics(app, deps);
   app.get('/.well-known/jwks.json', { config: QUIET }, () => deps.publicKeys());
   const document = JSON.stringify(openApiDocument(deps.version));
   app.get('/openapi.json', { config: QUIET }, (_request, reply) =>
@@ -53,7 +67,7 @@ function shared<T>(clock: Clock, milliseconds: number, make: () => Promise<T>): 
 }
 
 async function readiness(
-  deps: HttpDeps,
+  deps: Pick<HttpDeps, 'clock' | 'readiness' | 'log'>,
   requestId: string,
 ): Promise<{ status: string; checks: Readiness['checks']; details?: Readiness['details'] }> {
   try {

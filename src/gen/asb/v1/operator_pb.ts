@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Approval, AuditEvent, Grant, ResourceFilter, Session, Workload } from "./records_pb.ts";
+import type { Approval, AuditEvent, Grant, ResourceFilter, Revocation, Session, Workload } from "./records_pb.ts";
 import { file_asb_v1_records } from "./records_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file asb/v1/operator.proto.
  */
 export const file_asb_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("ChVhc2IvdjEvb3BlcmF0b3IucHJvdG8SBmFzYi52MSKXAQoTTGlzdFNlc3Npb25zUmVxdWVzdBIRCgl0ZW5hbnRfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSDQoFc3RhdGUYBCABKAkSEAoIYWdlbnRfaWQYBSABKAkSDgoGcnVuX2lkGAYgASgJEhUKDXdvcmtsb2FkX2hhc2gYByABKAkiUgoUTGlzdFNlc3Npb25zUmVzcG9uc2USIQoIc2Vzc2lvbnMYASADKAsyDy5hc2IudjEuU2Vzc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiJwoRR2V0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSI2ChJHZXRTZXNzaW9uUmVzcG9uc2USIAoHc2Vzc2lvbhgBIAEoCzIPLmFzYi52MS5TZXNzaW9uIqYBChFMaXN0R3JhbnRzUmVxdWVzdBIRCgl0ZW5hbnRfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSDQoFc3RhdGUYBCABKAkSEgoKc2Vzc2lvbl9pZBgFIAEoCRIQCghhZ2VudF9pZBgGIAEoCRIOCgZydW5faWQYByABKAkSEgoKY2FwYWJpbGl0eRgIIAEoCSJMChJMaXN0R3JhbnRzUmVzcG9uc2USHQoGZ3JhbnRzGAEgAygLMg0uYXNiLnYxLkdyYW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJzChRMaXN0QXBwcm92YWxzUmVxdWVzdBIRCgl0ZW5hbnRfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSDQoFc3RhdGUYBCABKAkSEgoKc2Vzc2lvbl9pZBgFIAEoCSJVChVMaXN0QXBwcm92YWxzUmVzcG9uc2USIwoJYXBwcm92YWxzGAEgAygLMhAuYXNiLnYxLkFwcHJvdmFsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIpChJHZXRBcHByb3ZhbFJlcXVlc3QSEwoLYXBwcm92YWxfaWQYASABKAkiOQoTR2V0QXBwcm92YWxSZXNwb25zZRIiCghhcHByb3ZhbBgBIAEoCzIQLmFzYi52MS5BcHByb3ZhbCKbAQoWTGlzdEF1ZGl0RXZlbnRzUmVxdWVzdBIRCgl0ZW5hbnRfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSDAoEdHlwZRgEIAEoCRISCgpzZXNzaW9uX2lkGAUgASgJEhAKCGdyYW50X2lkGAYgASgJEhMKC2FwcHJvdmFsX2lkGAcgASgJIlYKF0xpc3RBdWRpdEV2ZW50c1Jlc3BvbnNlEiIKBmV2ZW50cxgBIAMoCzISLmFzYi52MS5BdWRpdEV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJFChBSZXZva2VSdW5SZXF1ZXN0EhEKCXRlbmFudF9pZBgBIAEoCRIOCgZydW5faWQYAiABKAkSDgoGcmVhc29uGAMgASgJIk0KEVJldm9rZVJ1blJlc3BvbnNlEhAKCHNlc3Npb25zGAEgASgFEg4KBmdyYW50cxgCIAEoBRIWCg5zdGlsbF9yZXZva2luZxgDIAMoCSJRChVSZXZva2VXb3JrbG9hZFJlcXVlc3QSEQoJdGVuYW50X2lkGAEgASgJEhUKDXdvcmtsb2FkX2hhc2gYAiABKAkSDgoGcmVhc29uGAMgASgJIlIKFlJldm9rZVdvcmtsb2FkUmVzcG9uc2USEAoIc2Vzc2lvbnMYASABKAUSDgoGZ3JhbnRzGAIgASgFEhYKDnN0aWxsX3Jldm9raW5nGAMgAygJImgKFkh5cG90aGV0aWNhbERlbGVnYXRpb24SHAoUYWxsb3dlZF9jYXBhYmlsaXRpZXMYASADKAkSMAoQcmVzb3VyY2VfZmlsdGVycxgCIAMoCzIWLmFzYi52MS5SZXNvdXJjZUZpbHRlciK8AQoTSHlwb3RoZXRpY2FsU2Vzc2lvbhIQCghhZ2VudF9pZBgBIAEoCRIOCgZydW5faWQYAiABKAkSFAoMdG9vbF9jb250ZXh0GAMgAygJEiIKCHdvcmtsb2FkGAQgASgLMhAuYXNiLnYxLldvcmtsb2FkEjIKCmRlbGVnYXRpb24YBSABKAsyHi5hc2IudjEuSHlwb3RoZXRpY2FsRGVsZWdhdGlvbhIVCg1oYXNfcHJvb2Zfa2V5GAYgASgIItYBChZFeHBsYWluRGVjaXNpb25SZXF1ZXN0EhEKCXRlbmFudF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEjEKDGh5cG90aGV0aWNhbBgDIAEoCzIbLmFzYi52MS5IeXBvdGhldGljYWxTZXNzaW9uEgwKBHRvb2wYBCABKAkSEgoKY2FwYWJpbGl0eRgFIAEoCRIUCgxyZXNvdXJjZV9yZWYYBiABKAkSFQoNZGVsaXZlcnlfbW9kZRgHIAEoCRITCgt0dGxfc2Vjb25kcxgIIAEoAyJNCgtSdWxlVmVyZGljdBIMCgRydWxlGAEgASgJEg8KB291dGNvbWUYAiABKAkSDgoGcmVhc29uGAMgASgJEg8KB21lc3NhZ2UYBCABKAkiTgoMQXBwcm92YWxSdWxlEhoKEnJlcXVpcmVkX2FwcHJvdmVycxgBIAEoBRITCgt0dGxfc2Vjb25kcxgCIAEoBRINCgVyZXVzZRgDIAEoCCK7AQoXRXhwbGFpbkRlY2lzaW9uUmVzcG9uc2USDwoHYWxsb3dlZBgBIAEoCBIlCgh2ZXJkaWN0cxgCIAMoCzITLmFzYi52MS5SdWxlVmVyZGljdBIuCgpleHBpcmVzX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCghhcHByb3ZhbBgEIAEoCzIULmFzYi52MS5BcHByb3ZhbFJ1bGUSEAoIcmV2aXNpb24YBSABKAkiUgoXRGVjaWRlQnlDYWxsYmFja1JlcXVlc3QSEwoLYXBwcm92YWxfaWQYASABKAkSEQoJYXNzZXJ0aW9uGAIgASgJEg8KB2NvbW1lbnQYAyABKAkiUAoYRGVjaWRlQnlDYWxsYmFja1Jlc3BvbnNlEg0KBXN0YXRlGAEgASgJEhMKC2FwcHJvdmFsX2lkGAIgASgJEhAKCGdyYW50X2lkGAMgASgJMo4GCg9PcGVyYXRvclNlcnZpY2USSQoMTGlzdFNlc3Npb25zEhsuYXNiLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaHC5hc2IudjEuTGlzdFNlc3Npb25zUmVzcG9uc2USQwoKR2V0U2Vzc2lvbhIZLmFzYi52MS5HZXRTZXNzaW9uUmVxdWVzdBoaLmFzYi52MS5HZXRTZXNzaW9uUmVzcG9uc2USQwoKTGlzdEdyYW50cxIZLmFzYi52MS5MaXN0R3JhbnRzUmVxdWVzdBoaLmFzYi52MS5MaXN0R3JhbnRzUmVzcG9uc2USTAoNTGlzdEFwcHJvdmFscxIcLmFzYi52MS5MaXN0QXBwcm92YWxzUmVxdWVzdBodLmFzYi52MS5MaXN0QXBwcm92YWxzUmVzcG9uc2USRgoLR2V0QXBwcm92YWwSGi5hc2IudjEuR2V0QXBwcm92YWxSZXF1ZXN0GhsuYXNiLnYxLkdldEFwcHJvdmFsUmVzcG9uc2USUgoPTGlzdEF1ZGl0RXZlbnRzEh4uYXNiLnYxLkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QaHy5hc2IudjEuTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2USQAoJUmV2b2tlUnVuEhguYXNiLnYxLlJldm9rZVJ1blJlcXVlc3QaGS5hc2IudjEuUmV2b2tlUnVuUmVzcG9uc2USTwoOUmV2b2tlV29ya2xvYWQSHS5hc2IudjEuUmV2b2tlV29ya2xvYWRSZXF1ZXN0Gh4uYXNiLnYxLlJldm9rZVdvcmtsb2FkUmVzcG9uc2USUgoPRXhwbGFpbkRlY2lzaW9uEh4uYXNiLnYxLkV4cGxhaW5EZWNpc2lvblJlcXVlc3QaHy5hc2IudjEuRXhwbGFpbkRlY2lzaW9uUmVzcG9uc2USVQoQRGVjaWRlQnlDYWxsYmFjaxIfLmFzYi52MS5EZWNpZGVCeUNhbGxiYWNrUmVxdWVzdBogLmFzYi52MS5EZWNpZGVCeUNhbGxiYWNrUmVzcG9uc2ViBnByb3RvMw", [file_asb_v1_records, file_google_protobuf_timestamp]);
+  fileDesc("ChVhc2IvdjEvb3BlcmF0b3IucHJvdG8SBmFzYi52MSKXAQoTTGlzdFNlc3Npb25zUmVxdWVzdBIRCgl0ZW5hbnRfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSDQoFc3RhdGUYBCABKAkSEAoIYWdlbnRfaWQYBSABKAkSDgoGcnVuX2lkGAYgASgJEhUKDXdvcmtsb2FkX2hhc2gYByABKAkiUgoUTGlzdFNlc3Npb25zUmVzcG9uc2USIQoIc2Vzc2lvbnMYASADKAsyDy5hc2IudjEuU2Vzc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiJwoRR2V0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCSI2ChJHZXRTZXNzaW9uUmVzcG9uc2USIAoHc2Vzc2lvbhgBIAEoCzIPLmFzYi52MS5TZXNzaW9uIqYBChFMaXN0R3JhbnRzUmVxdWVzdBIRCgl0ZW5hbnRfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSDQoFc3RhdGUYBCABKAkSEgoKc2Vzc2lvbl9pZBgFIAEoCRIQCghhZ2VudF9pZBgGIAEoCRIOCgZydW5faWQYByABKAkSEgoKY2FwYWJpbGl0eRgIIAEoCSJMChJMaXN0R3JhbnRzUmVzcG9uc2USHQoGZ3JhbnRzGAEgAygLMg0uYXNiLnYxLkdyYW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJzChRMaXN0QXBwcm92YWxzUmVxdWVzdBIRCgl0ZW5hbnRfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSDQoFc3RhdGUYBCABKAkSEgoKc2Vzc2lvbl9pZBgFIAEoCSJVChVMaXN0QXBwcm92YWxzUmVzcG9uc2USIwoJYXBwcm92YWxzGAEgAygLMhAuYXNiLnYxLkFwcHJvdmFsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIpChJHZXRBcHByb3ZhbFJlcXVlc3QSEwoLYXBwcm92YWxfaWQYASABKAkiOQoTR2V0QXBwcm92YWxSZXNwb25zZRIiCghhcHByb3ZhbBgBIAEoCzIQLmFzYi52MS5BcHByb3ZhbCKGAQoWTGlzdFJldm9jYXRpb25zUmVxdWVzdBIRCgl0ZW5hbnRfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkSDQoFc3RhdGUYBCABKAkSEAoIZ3JhbnRfaWQYBSABKAkSEQoJY29ubmVjdG9yGAYgASgJIlsKF0xpc3RSZXZvY2F0aW9uc1Jlc3BvbnNlEicKC3Jldm9jYXRpb25zGAEgAygLMhIuYXNiLnYxLlJldm9jYXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpsBChZMaXN0QXVkaXRFdmVudHNSZXF1ZXN0EhEKCXRlbmFudF9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCRIMCgR0eXBlGAQgASgJEhIKCnNlc3Npb25faWQYBSABKAkSEAoIZ3JhbnRfaWQYBiABKAkSEwoLYXBwcm92YWxfaWQYByABKAkiVgoXTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2USIgoGZXZlbnRzGAEgAygLMhIuYXNiLnYxLkF1ZGl0RXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkUKEFJldm9rZVJ1blJlcXVlc3QSEQoJdGVuYW50X2lkGAEgASgJEg4KBnJ1bl9pZBgCIAEoCRIOCgZyZWFzb24YAyABKAkiTQoRUmV2b2tlUnVuUmVzcG9uc2USEAoIc2Vzc2lvbnMYASABKAUSDgoGZ3JhbnRzGAIgASgFEhYKDnN0aWxsX3Jldm9raW5nGAMgAygJIlEKFVJldm9rZVdvcmtsb2FkUmVxdWVzdBIRCgl0ZW5hbnRfaWQYASABKAkSFQoNd29ya2xvYWRfaGFzaBgCIAEoCRIOCgZyZWFzb24YAyABKAkiUgoWUmV2b2tlV29ya2xvYWRSZXNwb25zZRIQCghzZXNzaW9ucxgBIAEoBRIOCgZncmFudHMYAiABKAUSFgoOc3RpbGxfcmV2b2tpbmcYAyADKAkiaAoWSHlwb3RoZXRpY2FsRGVsZWdhdGlvbhIcChRhbGxvd2VkX2NhcGFiaWxpdGllcxgBIAMoCRIwChByZXNvdXJjZV9maWx0ZXJzGAIgAygLMhYuYXNiLnYxLlJlc291cmNlRmlsdGVyIrwBChNIeXBvdGhldGljYWxTZXNzaW9uEhAKCGFnZW50X2lkGAEgASgJEg4KBnJ1bl9pZBgCIAEoCRIUCgx0b29sX2NvbnRleHQYAyADKAkSIgoId29ya2xvYWQYBCABKAsyEC5hc2IudjEuV29ya2xvYWQSMgoKZGVsZWdhdGlvbhgFIAEoCzIeLmFzYi52MS5IeXBvdGhldGljYWxEZWxlZ2F0aW9uEhUKDWhhc19wcm9vZl9rZXkYBiABKAgi1gEKFkV4cGxhaW5EZWNpc2lvblJlcXVlc3QSEQoJdGVuYW50X2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSMQoMaHlwb3RoZXRpY2FsGAMgASgLMhsuYXNiLnYxLkh5cG90aGV0aWNhbFNlc3Npb24SDAoEdG9vbBgEIAEoCRISCgpjYXBhYmlsaXR5GAUgASgJEhQKDHJlc291cmNlX3JlZhgGIAEoCRIVCg1kZWxpdmVyeV9tb2RlGAcgASgJEhMKC3R0bF9zZWNvbmRzGAggASgDIk0KC1J1bGVWZXJkaWN0EgwKBHJ1bGUYASABKAkSDwoHb3V0Y29tZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHbWVzc2FnZRgEIAEoCSJOCgxBcHByb3ZhbFJ1bGUSGgoScmVxdWlyZWRfYXBwcm92ZXJzGAEgASgFEhMKC3R0bF9zZWNvbmRzGAIgASgFEg0KBXJldXNlGAMgASgIIrsBChdFeHBsYWluRGVjaXNpb25SZXNwb25zZRIPCgdhbGxvd2VkGAEgASgIEiUKCHZlcmRpY3RzGAIgAygLMhMuYXNiLnYxLlJ1bGVWZXJkaWN0Ei4KCmV4cGlyZXNfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKCGFwcHJvdmFsGAQgASgLMhQuYXNiLnYxLkFwcHJvdmFsUnVsZRIQCghyZXZpc2lvbhgFIAEoCSJSChdEZWNpZGVCeUNhbGxiYWNrUmVxdWVzdBITCgthcHByb3ZhbF9pZBgBIAEoCRIRCglhc3NlcnRpb24YAiABKAkSDwoHY29tbWVudBgDIAEoCSJQChhEZWNpZGVCeUNhbGxiYWNrUmVzcG9uc2USDQoFc3RhdGUYASABKAkSEwoLYXBwcm92YWxfaWQYAiABKAkSEAoIZ3JhbnRfaWQYAyABKAky4gYKD09wZXJhdG9yU2VydmljZRJJCgxMaXN0U2Vzc2lvbnMSGy5hc2IudjEuTGlzdFNlc3Npb25zUmVxdWVzdBocLmFzYi52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZRJDCgpHZXRTZXNzaW9uEhkuYXNiLnYxLkdldFNlc3Npb25SZXF1ZXN0GhouYXNiLnYxLkdldFNlc3Npb25SZXNwb25zZRJDCgpMaXN0R3JhbnRzEhkuYXNiLnYxLkxpc3RHcmFudHNSZXF1ZXN0GhouYXNiLnYxLkxpc3RHcmFudHNSZXNwb25zZRJMCg1MaXN0QXBwcm92YWxzEhwuYXNiLnYxLkxpc3RBcHByb3ZhbHNSZXF1ZXN0Gh0uYXNiLnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZRJGCgtHZXRBcHByb3ZhbBIaLmFzYi52MS5HZXRBcHByb3ZhbFJlcXVlc3QaGy5hc2IudjEuR2V0QXBwcm92YWxSZXNwb25zZRJSCg9MaXN0UmV2b2NhdGlvbnMSHi5hc2IudjEuTGlzdFJldm9jYXRpb25zUmVxdWVzdBofLmFzYi52MS5MaXN0UmV2b2NhdGlvbnNSZXNwb25zZRJSCg9MaXN0QXVkaXRFdmVudHMSHi5hc2IudjEuTGlzdEF1ZGl0RXZlbnRzUmVxdWVzdBofLmFzYi52MS5MaXN0QXVkaXRFdmVudHNSZXNwb25zZRJACglSZXZva2VSdW4SGC5hc2IudjEuUmV2b2tlUnVuUmVxdWVzdBoZLmFzYi52MS5SZXZva2VSdW5SZXNwb25zZRJPCg5SZXZva2VXb3JrbG9hZBIdLmFzYi52MS5SZXZva2VXb3JrbG9hZFJlcXVlc3QaHi5hc2IudjEuUmV2b2tlV29ya2xvYWRSZXNwb25zZRJSCg9FeHBsYWluRGVjaXNpb24SHi5hc2IudjEuRXhwbGFpbkRlY2lzaW9uUmVxdWVzdBofLmFzYi52MS5FeHBsYWluRGVjaXNpb25SZXNwb25zZRJVChBEZWNpZGVCeUNhbGxiYWNrEh8uYXNiLnYxLkRlY2lkZUJ5Q2FsbGJhY2tSZXF1ZXN0GiAuYXNiLnYxLkRlY2lkZUJ5Q2FsbGJhY2tSZXNwb25zZWIGcHJvdG8z", [file_asb_v1_records, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message asb.v1.ListSessionsRequest
@@ -293,6 +293,72 @@ export const GetApprovalResponseSchema: GenMessage<GetApprovalResponse> = /*@__P
   messageDesc(file_asb_v1_operator, 9);
 
 /**
+ * @generated from message asb.v1.ListRevocationsRequest
+ */
+export type ListRevocationsRequest = Message<"asb.v1.ListRevocationsRequest"> & {
+  /**
+   * @generated from field: string tenant_id = 1;
+   */
+  tenantId: string;
+
+  /**
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * Filters; an empty one lets everything through.
+   *
+   * @generated from field: string state = 4;
+   */
+  state: string;
+
+  /**
+   * @generated from field: string grant_id = 5;
+   */
+  grantId: string;
+
+  /**
+   * @generated from field: string connector = 6;
+   */
+  connector: string;
+};
+
+/**
+ * Describes the message asb.v1.ListRevocationsRequest.
+ * Use `create(ListRevocationsRequestSchema)` to create a new message.
+ */
+export const ListRevocationsRequestSchema: GenMessage<ListRevocationsRequest> = /*@__PURE__*/
+  messageDesc(file_asb_v1_operator, 10);
+
+/**
+ * @generated from message asb.v1.ListRevocationsResponse
+ */
+export type ListRevocationsResponse = Message<"asb.v1.ListRevocationsResponse"> & {
+  /**
+   * @generated from field: repeated asb.v1.Revocation revocations = 1;
+   */
+  revocations: Revocation[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message asb.v1.ListRevocationsResponse.
+ * Use `create(ListRevocationsResponseSchema)` to create a new message.
+ */
+export const ListRevocationsResponseSchema: GenMessage<ListRevocationsResponse> = /*@__PURE__*/
+  messageDesc(file_asb_v1_operator, 11);
+
+/**
  * @generated from message asb.v1.ListAuditEventsRequest
  */
 export type ListAuditEventsRequest = Message<"asb.v1.ListAuditEventsRequest"> & {
@@ -339,7 +405,7 @@ export type ListAuditEventsRequest = Message<"asb.v1.ListAuditEventsRequest"> & 
  * Use `create(ListAuditEventsRequestSchema)` to create a new message.
  */
 export const ListAuditEventsRequestSchema: GenMessage<ListAuditEventsRequest> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 10);
+  messageDesc(file_asb_v1_operator, 12);
 
 /**
  * @generated from message asb.v1.ListAuditEventsResponse
@@ -361,7 +427,7 @@ export type ListAuditEventsResponse = Message<"asb.v1.ListAuditEventsResponse"> 
  * Use `create(ListAuditEventsResponseSchema)` to create a new message.
  */
 export const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 11);
+  messageDesc(file_asb_v1_operator, 13);
 
 /**
  * @generated from message asb.v1.RevokeRunRequest
@@ -388,7 +454,7 @@ export type RevokeRunRequest = Message<"asb.v1.RevokeRunRequest"> & {
  * Use `create(RevokeRunRequestSchema)` to create a new message.
  */
 export const RevokeRunRequestSchema: GenMessage<RevokeRunRequest> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 12);
+  messageDesc(file_asb_v1_operator, 14);
 
 /**
  * @generated from message asb.v1.RevokeRunResponse
@@ -419,7 +485,7 @@ export type RevokeRunResponse = Message<"asb.v1.RevokeRunResponse"> & {
  * Use `create(RevokeRunResponseSchema)` to create a new message.
  */
 export const RevokeRunResponseSchema: GenMessage<RevokeRunResponse> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 13);
+  messageDesc(file_asb_v1_operator, 15);
 
 /**
  * @generated from message asb.v1.RevokeWorkloadRequest
@@ -448,7 +514,7 @@ export type RevokeWorkloadRequest = Message<"asb.v1.RevokeWorkloadRequest"> & {
  * Use `create(RevokeWorkloadRequestSchema)` to create a new message.
  */
 export const RevokeWorkloadRequestSchema: GenMessage<RevokeWorkloadRequest> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 14);
+  messageDesc(file_asb_v1_operator, 16);
 
 /**
  * @generated from message asb.v1.RevokeWorkloadResponse
@@ -475,7 +541,7 @@ export type RevokeWorkloadResponse = Message<"asb.v1.RevokeWorkloadResponse"> & 
  * Use `create(RevokeWorkloadResponseSchema)` to create a new message.
  */
 export const RevokeWorkloadResponseSchema: GenMessage<RevokeWorkloadResponse> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 15);
+  messageDesc(file_asb_v1_operator, 17);
 
 /**
  * HypotheticalDelegation narrows a session that is only imagined.
@@ -499,7 +565,7 @@ export type HypotheticalDelegation = Message<"asb.v1.HypotheticalDelegation"> & 
  * Use `create(HypotheticalDelegationSchema)` to create a new message.
  */
 export const HypotheticalDelegationSchema: GenMessage<HypotheticalDelegation> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 16);
+  messageDesc(file_asb_v1_operator, 18);
 
 /**
  * HypotheticalSession is one that nobody has opened.
@@ -545,7 +611,7 @@ export type HypotheticalSession = Message<"asb.v1.HypotheticalSession"> & {
  * Use `create(HypotheticalSessionSchema)` to create a new message.
  */
 export const HypotheticalSessionSchema: GenMessage<HypotheticalSession> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 17);
+  messageDesc(file_asb_v1_operator, 19);
 
 /**
  * @generated from message asb.v1.ExplainDecisionRequest
@@ -601,7 +667,7 @@ export type ExplainDecisionRequest = Message<"asb.v1.ExplainDecisionRequest"> & 
  * Use `create(ExplainDecisionRequestSchema)` to create a new message.
  */
 export const ExplainDecisionRequestSchema: GenMessage<ExplainDecisionRequest> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 18);
+  messageDesc(file_asb_v1_operator, 20);
 
 /**
  * RuleVerdict is what one rule says.
@@ -639,7 +705,7 @@ export type RuleVerdict = Message<"asb.v1.RuleVerdict"> & {
  * Use `create(RuleVerdictSchema)` to create a new message.
  */
 export const RuleVerdictSchema: GenMessage<RuleVerdict> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 19);
+  messageDesc(file_asb_v1_operator, 21);
 
 /**
  * ApprovalRule is how people would decide.
@@ -670,7 +736,7 @@ export type ApprovalRule = Message<"asb.v1.ApprovalRule"> & {
  * Use `create(ApprovalRuleSchema)` to create a new message.
  */
 export const ApprovalRuleSchema: GenMessage<ApprovalRule> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 20);
+  messageDesc(file_asb_v1_operator, 22);
 
 /**
  * @generated from message asb.v1.ExplainDecisionResponse
@@ -711,7 +777,7 @@ export type ExplainDecisionResponse = Message<"asb.v1.ExplainDecisionResponse"> 
  * Use `create(ExplainDecisionResponseSchema)` to create a new message.
  */
 export const ExplainDecisionResponseSchema: GenMessage<ExplainDecisionResponse> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 21);
+  messageDesc(file_asb_v1_operator, 23);
 
 /**
  * @generated from message asb.v1.DecideByCallbackRequest
@@ -742,7 +808,7 @@ export type DecideByCallbackRequest = Message<"asb.v1.DecideByCallbackRequest"> 
  * Use `create(DecideByCallbackRequestSchema)` to create a new message.
  */
 export const DecideByCallbackRequestSchema: GenMessage<DecideByCallbackRequest> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 22);
+  messageDesc(file_asb_v1_operator, 24);
 
 /**
  * @generated from message asb.v1.DecideByCallbackResponse
@@ -771,7 +837,7 @@ export type DecideByCallbackResponse = Message<"asb.v1.DecideByCallbackResponse"
  * Use `create(DecideByCallbackResponseSchema)` to create a new message.
  */
 export const DecideByCallbackResponseSchema: GenMessage<DecideByCallbackResponse> = /*@__PURE__*/
-  messageDesc(file_asb_v1_operator, 23);
+  messageDesc(file_asb_v1_operator, 25);
 
 /**
  * OperatorService is for those who run ASB for a tenant: they look at what is on record, stop what must stop, and ask what would be
@@ -821,6 +887,16 @@ export const OperatorService: GenService<{
     methodKind: "unary";
     input: typeof GetApprovalRequestSchema;
     output: typeof GetApprovalResponseSchema;
+  },
+  /**
+   * ListRevocations tells of leases that were issued downstream: which are held, which have to be ended there, and what stands in the way.
+   *
+   * @generated from rpc asb.v1.OperatorService.ListRevocations
+   */
+  listRevocations: {
+    methodKind: "unary";
+    input: typeof ListRevocationsRequestSchema;
+    output: typeof ListRevocationsResponseSchema;
   },
   /**
    * ListAuditEvents is for auditors alone.

@@ -12,7 +12,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file asb/v1/records.proto.
  */
 export const file_asb_v1_records: GenFile = /*@__PURE__*/
-  fileDesc("ChRhc2IvdjEvcmVjb3Jkcy5wcm90bxIGYXNiLnYxIuABCghXb3JrbG9hZBIMCgR0eXBlGAEgASgJEg4KBmlzc3VlchgCIAEoCRIPCgdzdWJqZWN0GAMgASgJEhAKCGF1ZGllbmNlGAQgASgJEhEKCW5hbWVzcGFjZRgFIAEoCRIXCg9zZXJ2aWNlX2FjY291bnQYBiABKAkSNAoKYXR0cmlidXRlcxgHIAMoCzIgLmFzYi52MS5Xb3JrbG9hZC5BdHRyaWJ1dGVzRW50cnkaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNgoOUmVzb3VyY2VGaWx0ZXISFQoNcmVzb3VyY2Vfa2luZBgBIAEoCRINCgVuYW1lcxgCIAMoCSK5AQoKRGVsZWdhdGlvbhIOCgZpc3N1ZXIYASABKAkSDwoHc3ViamVjdBgCIAEoCRIKCgJpZBgDIAEoCRIcChRhbGxvd2VkX2NhcGFiaWxpdGllcxgEIAMoCRIwChByZXNvdXJjZV9maWx0ZXJzGAUgAygLMhYuYXNiLnYxLlJlc291cmNlRmlsdGVyEi4KCmV4cGlyZXNfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpoDCgdTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSEQoJdGVuYW50X2lkGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEg4KBnJ1bl9pZBgEIAEoCRINCgVzdGF0ZRgFIAEoCRIUCgx0b29sX2NvbnRleHQYBiADKAkSIgoId29ya2xvYWQYByABKAsyEC5hc2IudjEuV29ya2xvYWQSFQoNd29ya2xvYWRfaGFzaBgIIAEoCRImCgpkZWxlZ2F0aW9uGAkgASgLMhIuYXNiLnYxLkRlbGVnYXRpb24SHAoUcHJvb2Zfa2V5X3RodW1icHJpbnQYCiABKAkSLgoKY3JlYXRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmVuZF9yZWFzb24YDiABKAkiigQKBUdyYW50EhAKCGdyYW50X2lkGAEgASgJEhEKCXRlbmFudF9pZBgCIAEoCRISCgpzZXNzaW9uX2lkGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEg4KBnJ1bl9pZBgFIAEoCRINCgVzdGF0ZRgGIAEoCRIMCgR0b29sGAcgASgJEhIKCmNhcGFiaWxpdHkYCCABKAkSFAoMcmVzb3VyY2VfcmVmGAkgASgJEhUKDWRlbGl2ZXJ5X21vZGUYCiABKAkSEwoLdHRsX3NlY29uZHMYCyABKAUSDgoGcmVhc29uGAwgASgJEhIKCnJlcXVlc3RfaWQYDSABKAkSFAoMcmVxdWVzdF9oYXNoGA4gASgJEhMKC2FwcHJvdmFsX2lkGA8gASgJEhMKC2FydGlmYWN0X2lkGBAgASgJEi4KCmNyZWF0ZWRfYXQYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCWlzc3VlZF9hdBgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kZWRfYXQYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmVuZF9yZWFzb24YFSABKAkiKwoIQXBwcm92ZXISDgoGaXNzdWVyGAEgASgJEg8KB3N1YmplY3QYAiABKAkiiQEKEEFwcHJvdmFsRGVjaXNpb24SIgoIYXBwcm92ZXIYASABKAsyEC5hc2IudjEuQXBwcm92ZXISEAoIZGVjaXNpb24YAiABKAkSDwoHY29tbWVudBgDIAEoCRIuCgpkZWNpZGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKdBAoIQXBwcm92YWwSEwoLYXBwcm92YWxfaWQYASABKAkSEQoJdGVuYW50X2lkGAIgASgJEhIKCnNlc3Npb25faWQYAyABKAkSEAoIZ3JhbnRfaWQYBCABKAkSEAoIYWdlbnRfaWQYBSABKAkSDgoGcnVuX2lkGAYgASgJEg0KBXN0YXRlGAcgASgJEgwKBHRvb2wYCCABKAkSEgoKY2FwYWJpbGl0eRgJIAEoCRIUCgxyZXNvdXJjZV9yZWYYCiABKAkSFQoNZGVsaXZlcnlfbW9kZRgLIAEoCRITCgt0dGxfc2Vjb25kcxgMIAEoBRIOCgZyZWFzb24YDSABKAkSFAoMcmVxdWVzdF9oYXNoGA4gASgJEhoKEnJlcXVpcmVkX2FwcHJvdmVycxgPIAEoBRIrCglkZWNpc2lvbnMYECADKAsyGC5hc2IudjEuQXBwcm92YWxEZWNpc2lvbhIiCghleGNsdWRlZBgRIAMoCzIQLmFzYi52MS5BcHByb3ZlchIuCgpjcmVhdGVkX2F0GBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GBMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFcmV1c2UYFSABKAgi2AIKCkF1ZGl0RXZlbnQSCgoCaWQYASABKAkSJgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBHR5cGUYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCRIRCgl0ZW5hbnRfaWQYBSABKAkSEAoIYWdlbnRfaWQYBiABKAkSDgoGcnVuX2lkGAcgASgJEhUKDXdvcmtsb2FkX2hhc2gYCCABKAkSEgoKc2Vzc2lvbl9pZBgJIAEoCRIQCghncmFudF9pZBgKIAEoCRITCgthcnRpZmFjdF9pZBgLIAEoCRITCgthcHByb3ZhbF9pZBgMIAEoCRIMCgRjb2RlGA0gASgJEg4KBnJlYXNvbhgOIAEoCRIQCghyZXZpc2lvbhgPIAEoCRIoCgdkZXRhaWxzGBAgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdGIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChRhc2IvdjEvcmVjb3Jkcy5wcm90bxIGYXNiLnYxIuABCghXb3JrbG9hZBIMCgR0eXBlGAEgASgJEg4KBmlzc3VlchgCIAEoCRIPCgdzdWJqZWN0GAMgASgJEhAKCGF1ZGllbmNlGAQgASgJEhEKCW5hbWVzcGFjZRgFIAEoCRIXCg9zZXJ2aWNlX2FjY291bnQYBiABKAkSNAoKYXR0cmlidXRlcxgHIAMoCzIgLmFzYi52MS5Xb3JrbG9hZC5BdHRyaWJ1dGVzRW50cnkaMQoPQXR0cmlidXRlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNgoOUmVzb3VyY2VGaWx0ZXISFQoNcmVzb3VyY2Vfa2luZBgBIAEoCRINCgVuYW1lcxgCIAMoCSK5AQoKRGVsZWdhdGlvbhIOCgZpc3N1ZXIYASABKAkSDwoHc3ViamVjdBgCIAEoCRIKCgJpZBgDIAEoCRIcChRhbGxvd2VkX2NhcGFiaWxpdGllcxgEIAMoCRIwChByZXNvdXJjZV9maWx0ZXJzGAUgAygLMhYuYXNiLnYxLlJlc291cmNlRmlsdGVyEi4KCmV4cGlyZXNfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpoDCgdTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSEQoJdGVuYW50X2lkGAIgASgJEhAKCGFnZW50X2lkGAMgASgJEg4KBnJ1bl9pZBgEIAEoCRINCgVzdGF0ZRgFIAEoCRIUCgx0b29sX2NvbnRleHQYBiADKAkSIgoId29ya2xvYWQYByABKAsyEC5hc2IudjEuV29ya2xvYWQSFQoNd29ya2xvYWRfaGFzaBgIIAEoCRImCgpkZWxlZ2F0aW9uGAkgASgLMhIuYXNiLnYxLkRlbGVnYXRpb24SHAoUcHJvb2Zfa2V5X3RodW1icHJpbnQYCiABKAkSLgoKY3JlYXRlZF9hdBgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmVuZF9yZWFzb24YDiABKAkiigQKBUdyYW50EhAKCGdyYW50X2lkGAEgASgJEhEKCXRlbmFudF9pZBgCIAEoCRISCgpzZXNzaW9uX2lkGAMgASgJEhAKCGFnZW50X2lkGAQgASgJEg4KBnJ1bl9pZBgFIAEoCRINCgVzdGF0ZRgGIAEoCRIMCgR0b29sGAcgASgJEhIKCmNhcGFiaWxpdHkYCCABKAkSFAoMcmVzb3VyY2VfcmVmGAkgASgJEhUKDWRlbGl2ZXJ5X21vZGUYCiABKAkSEwoLdHRsX3NlY29uZHMYCyABKAUSDgoGcmVhc29uGAwgASgJEhIKCnJlcXVlc3RfaWQYDSABKAkSFAoMcmVxdWVzdF9oYXNoGA4gASgJEhMKC2FwcHJvdmFsX2lkGA8gASgJEhMKC2FydGlmYWN0X2lkGBAgASgJEi4KCmNyZWF0ZWRfYXQYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCWlzc3VlZF9hdBgTIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kZWRfYXQYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmVuZF9yZWFzb24YFSABKAkiKwoIQXBwcm92ZXISDgoGaXNzdWVyGAEgASgJEg8KB3N1YmplY3QYAiABKAkiiQEKEEFwcHJvdmFsRGVjaXNpb24SIgoIYXBwcm92ZXIYASABKAsyEC5hc2IudjEuQXBwcm92ZXISEAoIZGVjaXNpb24YAiABKAkSDwoHY29tbWVudBgDIAEoCRIuCgpkZWNpZGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKdBAoIQXBwcm92YWwSEwoLYXBwcm92YWxfaWQYASABKAkSEQoJdGVuYW50X2lkGAIgASgJEhIKCnNlc3Npb25faWQYAyABKAkSEAoIZ3JhbnRfaWQYBCABKAkSEAoIYWdlbnRfaWQYBSABKAkSDgoGcnVuX2lkGAYgASgJEg0KBXN0YXRlGAcgASgJEgwKBHRvb2wYCCABKAkSEgoKY2FwYWJpbGl0eRgJIAEoCRIUCgxyZXNvdXJjZV9yZWYYCiABKAkSFQoNZGVsaXZlcnlfbW9kZRgLIAEoCRITCgt0dGxfc2Vjb25kcxgMIAEoBRIOCgZyZWFzb24YDSABKAkSFAoMcmVxdWVzdF9oYXNoGA4gASgJEhoKEnJlcXVpcmVkX2FwcHJvdmVycxgPIAEoBRIrCglkZWNpc2lvbnMYECADKAsyGC5hc2IudjEuQXBwcm92YWxEZWNpc2lvbhIiCghleGNsdWRlZBgRIAMoCzIQLmFzYi52MS5BcHByb3ZlchIuCgpjcmVhdGVkX2F0GBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GBMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFcmV1c2UYFSABKAgi2AIKCkF1ZGl0RXZlbnQSCgoCaWQYASABKAkSJgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBHR5cGUYAyABKAkSEgoKcmVxdWVzdF9pZBgEIAEoCRIRCgl0ZW5hbnRfaWQYBSABKAkSEAoIYWdlbnRfaWQYBiABKAkSDgoGcnVuX2lkGAcgASgJEhUKDXdvcmtsb2FkX2hhc2gYCCABKAkSEgoKc2Vzc2lvbl9pZBgJIAEoCRIQCghncmFudF9pZBgKIAEoCRITCgthcnRpZmFjdF9pZBgLIAEoCRITCgthcHByb3ZhbF9pZBgMIAEoCRIMCgRjb2RlGA0gASgJEg4KBnJlYXNvbhgOIAEoCRIQCghyZXZpc2lvbhgPIAEoCRIoCgdkZXRhaWxzGBAgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCLIAwoKUmV2b2NhdGlvbhIVCg1yZXZvY2F0aW9uX2lkGAEgASgJEhEKCXRlbmFudF9pZBgCIAEoCRISCgpzZXNzaW9uX2lkGAMgASgJEhAKCGdyYW50X2lkGAQgASgJEhAKCGFnZW50X2lkGAUgASgJEg4KBnJ1bl9pZBgGIAEoCRINCgVzdGF0ZRgHIAEoCRIRCgljb25uZWN0b3IYCCABKAkSFAoMcmVzb3VyY2VfcmVmGAkgASgJEhAKCGxlYXNlX2lkGAogASgJEjQKEGxlYXNlX2V4cGlyZXNfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGF0dGVtcHRzGAwgASgFEjMKD25leHRfYXR0ZW1wdF9hdBgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKbGFzdF9lcnJvchgOIAEoCRIPCgdvdXRjb21lGA8gASgJEi4KCmNyZWF0ZWRfYXQYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * Workload is the normalized identity of whoever runs an agent.
@@ -638,4 +638,119 @@ export type AuditEvent = Message<"asb.v1.AuditEvent"> & {
  */
 export const AuditEventSchema: GenMessage<AuditEvent> = /*@__PURE__*/
   messageDesc(file_asb_v1_records, 8);
+
+/**
+ * Revocation is a lease that was, or may have been, issued downstream for a grant, and what became of ending it there.
+ *
+ * @generated from message asb.v1.Revocation
+ */
+export type Revocation = Message<"asb.v1.Revocation"> & {
+  /**
+   * @generated from field: string revocation_id = 1;
+   */
+  revocationId: string;
+
+  /**
+   * @generated from field: string tenant_id = 2;
+   */
+  tenantId: string;
+
+  /**
+   * @generated from field: string session_id = 3;
+   */
+  sessionId: string;
+
+  /**
+   * @generated from field: string grant_id = 4;
+   */
+  grantId: string;
+
+  /**
+   * @generated from field: string agent_id = 5;
+   */
+  agentId: string;
+
+  /**
+   * @generated from field: string run_id = 6;
+   */
+  runId: string;
+
+  /**
+   * requested, held, due or done. One that is due outlived its grant, and may still be alive downstream.
+   *
+   * @generated from field: string state = 7;
+   */
+  state: string;
+
+  /**
+   * Who issues and revokes it.
+   *
+   * @generated from field: string connector = 8;
+   */
+  connector: string;
+
+  /**
+   * @generated from field: string resource_ref = 9;
+   */
+  resourceRef: string;
+
+  /**
+   * What the lease is called downstream, for whoever has to end it there by hand; it opens nothing. Empty when it never became known.
+   *
+   * @generated from field: string lease_id = 10;
+   */
+  leaseId: string;
+
+  /**
+   * It is over by then by itself. Of a lease that is not done.
+   *
+   * @generated from field: google.protobuf.Timestamp lease_expires_at = 11;
+   */
+  leaseExpiresAt?: Timestamp | undefined;
+
+  /**
+   * How often it was tried to revoke it.
+   *
+   * @generated from field: int32 attempts = 12;
+   */
+  attempts: number;
+
+  /**
+   * Of a lease that is due.
+   *
+   * @generated from field: google.protobuf.Timestamp next_attempt_at = 13;
+   */
+  nextAttemptAt?: Timestamp | undefined;
+
+  /**
+   * Why the last try failed.
+   *
+   * @generated from field: string last_error = 14;
+   */
+  lastError: string;
+
+  /**
+   * revoked, expired or not_issued; empty while it is not done.
+   *
+   * @generated from field: string outcome = 15;
+   */
+  outcome: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 16;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp ended_at = 17;
+   */
+  endedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message asb.v1.Revocation.
+ * Use `create(RevocationSchema)` to create a new message.
+ */
+export const RevocationSchema: GenMessage<Revocation> = /*@__PURE__*/
+  messageDesc(file_asb_v1_records, 9);
 
