@@ -2,7 +2,7 @@
 RUN := npm run --silent
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help demo test ci proto proto-check proto-release fmt lint typecheck migrate run-api run-worker bench docs config-check dev-token
+.PHONY: help demo test test-faults ci proto proto-check proto-release fmt lint typecheck migrate run-api run-worker bench docs config-check dev-token
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,15 +18,21 @@ test: $(INSTALLED) ## run every test
 	@sh .ci/tools
 	@$(RUN) test
 
-ci: ## what a change must pass: a clean install, lint, types, contract, tests, benchmarks in smoke mode
-	@rm -f .ci/results.json
+test-faults: $(INSTALLED) ## kill processes, stop servers and cut connections under load, and print what was lost
+	@sh .ci/tools
+	@$(RUN) test:faults
+
+ci: ## what a change must pass: a clean install, lint, types, contract, tests, faults in short, benchmarks in smoke mode
+	@rm -f .ci/results*.json
 	@sh .ci/tools
 	@npm ci --loglevel=error --no-audit --no-fund
 	@$(RUN) lint
 	@$(RUN) typecheck
 	@$(RUN) proto-check
 	@status=0; \
-	{ $(RUN) test:ci && $(RUN) bench -- --smoke; } || status=$$?; \
+	{ $(RUN) test:ci && \
+	  ASB_FAULTS=short $(RUN) test:faults -- --reporter=default --reporter=json --outputFile.json=.ci/results-faults.json && \
+	  $(RUN) bench -- --smoke; } || status=$$?; \
 	node .ci/summary.js || status=1; exit $$status
 
 proto: $(INSTALLED) ## generate src/gen from proto/
@@ -47,14 +53,14 @@ lint: $(INSTALLED) ## style, rules of import, formatting
 typecheck: $(INSTALLED) ## type check
 	@$(RUN) typecheck
 
-migrate: ## (not in this version) bring a Postgres database up to date
-	@echo "migrate: this version has no Postgres store, so there is nothing to migrate" >&2; exit 1
+migrate: $(INSTALLED) ## bring the database of ASB_POSTGRES_DSN up to date, or: make migrate ARGS=status
+	@$(RUN) migrate -- $(or $(ARGS),up)
 
 run-api: $(INSTALLED) ## start the API from the environment (docs/configuration.md)
 	@$(RUN) api
 
-run-worker: ## (not in this version) start the cleanup worker
-	@echo "run-worker: this version keeps its state in the API process, which cleans up after itself" >&2; exit 1
+run-worker: $(INSTALLED) ## start the cleanup worker from the environment: make run-worker ARGS="--interval 10s"
+	@$(RUN) worker -- $(ARGS)
 
 bench: $(INSTALLED) ## measure throughput and memory beside a floor server
 	@$(RUN) bench

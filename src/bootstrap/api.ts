@@ -1,24 +1,23 @@
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import packageJson from '../../package.json' with { type: 'json' };
-import { expireDue } from '../broker/expire-due.ts';
-import { sendNotifications } from '../broker/send-notifications.ts';
 import type { AuditLog } from '../domain/audit-log.ts';
+import type { AuditEvent } from '../domain/audit-event.ts';
 import type { Clock } from '../domain/clock.ts';
+import type { Connector } from '../domain/connector.ts';
 import type { MemoryGauge } from '../domain/memory-gauge.ts';
-import { MemoryRepository } from '../store/memory/memory-repository.ts';
-import { MemoryRuntimeStore } from '../store/memory/memory-runtime-store.ts';
 import type { HttpDeps } from '../transport/deps.ts';
 import { makeGrpcServer, makeHttpServer, type Server } from '../transport/http/server.ts';
 import { type Log, type LogDestination, makeLogger } from '../transport/logging.ts';
-import { makeMetrics, type Metrics } from '../transport/metrics.ts';
+import { makeMetrics } from '../transport/metrics.ts';
 import { RateWindows } from '../transport/rate-limit.ts';
-import { startCleanupLoop } from '../worker/cleanup-loop.ts';
-import { type OutboxLoop, startOutboxLoop } from '../worker/outbox-loop.ts';
-import { type BrokerParts, makeBrokerParts } from './broker-parts.ts';
+import { makeBrokerParts } from './broker-parts.ts';
 import type { Configuration } from './configuration.ts';
 import { watchConfiguration } from './configuration-watch.ts';
+import { type Housekeeping, startHousekeeping } from './housekeeping.ts';
 import { listen } from './listen.ts';
+import { readinessOf } from './readiness.ts';
+import { openStores, retentionOf, type SharedStores } from './stores.ts';
 import { systemClock } from './system-clock.ts';
 import { systemMemory } from './system-memory.ts';
 import type { ListenAddress } from './variables.ts';
@@ -43,12 +42,16 @@ export interface Parts {
   auditLog: AuditLog & { reopen(): void; close(): void };
   logDestination: LogDestination;
   memory: MemoryGauge;
+  /** More connectors than the configuration names. */
+  connectors: readonly Connector[];
+  /** Puts something around the stores, such as what fails when it is told to. */
+  aroundStores: (stores: SharedStores) => SharedStores;
+  /** Told of events that have committed. */
+  onEvents: (events: readonly AuditEvent[]) => void;
 }
 
-/** How many of each kind one pass of the cleanup takes. */
+/** How many of each kind one pass takes. */
 const CLEANUP_LIMIT = 1000;
-/** How many messages one pass of the outbox takes. */
-const OUTBOX_LIMIT = 100;
 const STANDARD_ERROR = 2;
 
 /** Puts the parts together. Throws ConfigurationError when a file that the configuration names cannot be used. */
@@ -59,16 +62,27 @@ export async function makeApi(configuration: Configuration, parts: Partial<Parts
   const destination = parts.logDestination ?? pino.destination({ dest: STANDARD_ERROR, sync: false });
   const log = makeLogger({ level: environment.ASB_LOG_LEVEL, destination });
   const auditLog = parts.auditLog ?? configuration.auditLog;
-  const repository = new MemoryRepository({ auditLog: counted(auditLog, metrics) });
-  const runtime = new MemoryRuntimeStore();
+  const stores = await openStores(configuration, {
+    log,
+    auditLog,
+    onEvents(events) {
+      for (const { type, code, reason } of events) metrics.observeAuditEvent(type, code ?? null, reason ?? null);
+      parts.onEvents?.(events);
+    },
+  });
+  const { isDurable } = stores;
+  const { repository, runtime } = parts.aroundStores?.(stores) ?? stores;
   const newRequestId = () => `req_${randomUUID()}`;
 
-  let outbox: OutboxLoop | null = null;
-  const stores = { clock, repository, runtime, memory: parts.memory ?? systemMemory };
-  const made = makeBrokerParts(configuration, stores, {
-    onFetchFailure: (issuer, error) => log.warn({ issuer, error }, 'keys of an issuer could not be fetched'),
-    wakeOutbox: () => outbox?.wake(),
-  });
+  let housekeeping: Housekeeping | null = null;
+  const made = makeBrokerParts(
+    configuration,
+    { clock, repository, runtime, memory: parts.memory ?? systemMemory, connectors: parts.connectors ?? [] },
+    {
+      onFetchFailure: (issuer, error) => log.warn({ issuer, error }, 'keys of an issuer could not be fetched'),
+      wakeOutbox: () => housekeeping?.wakeOutbox(),
+    },
+  );
   const file = watchConfiguration(configuration, made, { clock, log, metrics });
   const http: HttpDeps = {
     broker: () => made.current().broker,
@@ -81,11 +95,7 @@ export async function makeApi(configuration: Configuration, parts: Partial<Parts
     tls: keys.tls,
     publicBaseUrl: environment.ASB_PUBLIC_BASE_URL ?? null,
     readiness: async () => ({
-      checks: {
-        repository: await readinessOf(repository),
-        runtime: await readinessOf(runtime),
-        audit_log: await readinessOf(auditLog),
-      },
+      checks: await readinessOf(stores.checks),
       details: file.details(),
     }),
     publicKeys: () => made.current().deps.tokens.publicKeys(),
@@ -95,28 +105,35 @@ export async function makeApi(configuration: Configuration, parts: Partial<Parts
   if (environment.ASB_GRPC_ADDR !== undefined) servers.push([await makeGrpcServer(http), environment.ASB_GRPC_ADDR]);
   warnOfDefaults(configuration, log);
 
-  let stopCleanup = (): Promise<void> => Promise.resolve();
   return {
     log,
     async start() {
       const addresses = await listenAll(servers, log);
       file.start();
-      stopCleanup = startCleanupLoop({
-        clock,
-        expireDue: expireDue({ ...made.outbox, repository, runtime, retentionSeconds: environment.ASB_RETENTION_SECONDS }),
-        newRequestId,
-        intervalSeconds: environment.ASB_CLEANUP_INTERVAL_SECONDS,
-        limit: CLEANUP_LIMIT,
-        onPass: (report) => metrics.observeCleanup(report),
-        onError: (error) => log.error({ error }, 'a cleanup pass failed; the next one tries again'),
-      });
-      outbox = startOutbox(made, { clock, log, metrics, newRequestId });
+      // With a database, workers of their own do this for all processes.
+      if (!isDurable) {
+        housekeeping = startHousekeeping(
+          {
+            made,
+            clock,
+            repository,
+            runtime,
+            log,
+            metrics,
+            newRequestId,
+            retentionSeconds: retentionOf(environment),
+            sealing: null,
+          },
+          { intervalSeconds: environment.ASB_CLEANUP_INTERVAL_SECONDS, limit: CLEANUP_LIMIT },
+        );
+      }
       return addresses;
     },
     async stop() {
       const { ASB_SHUTDOWN_GRACE_SECONDS: grace, ASB_SHUTDOWN_NOTICE_SECONDS: notice } = environment;
       await Promise.all(servers.map(([server]) => server.drain(grace, notice)));
-      await Promise.all([file.stop(), outbox?.stop(), stopCleanup()]);
+      await Promise.all([file.stop(), housekeeping?.stop()]);
+      await stores.close();
       auditLog.close();
     },
     async reload() {
@@ -143,39 +160,6 @@ async function listenAll(servers: readonly [Server, ListenAddress][], log: Log):
     addresses.push(address);
   }
   return addresses;
-}
-
-function startOutbox(
-  { outbox }: BrokerParts,
-  deps: { clock: Clock; log: Log; metrics: Metrics; newRequestId: () => string },
-): OutboxLoop {
-  const { clock, log, metrics, newRequestId } = deps;
-  return startOutboxLoop({
-    clock,
-    send: sendNotifications(outbox),
-    newRequestId,
-    limit: OUTBOX_LIMIT,
-    onPass: (report) => metrics.observeNotifications(report),
-    onError: (error) => log.error({ error }, 'a pass of the outbox failed; the next one tries again'),
-  });
-}
-
-/** Counts what has been written. */
-const counted = (auditLog: AuditLog, metrics: Metrics): AuditLog => ({
-  append(events) {
-    auditLog.append(events);
-    for (const { type, code, reason } of events) metrics.observeAuditEvent(type, code ?? null, reason ?? null);
-  },
-  ping: () => auditLog.ping(),
-});
-
-async function readinessOf(dependency: { ping(): Promise<void> | void }): Promise<string> {
-  try {
-    await dependency.ping();
-    return 'ok';
-  } catch {
-    return 'unavailable';
-  }
 }
 
 function warnOfDefaults({ environment, keys, settings }: Configuration, log: Log): void {

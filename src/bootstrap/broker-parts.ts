@@ -9,8 +9,11 @@ import { type Broker, type BrokerDeps, makeBroker } from '../broker/broker.ts';
 import type { SendNotificationsDeps } from '../broker/send-notifications.ts';
 import { makeUpstream } from '../connectors/github/upstream.ts';
 import { makeIdSource } from '../crypto/random-ids.ts';
+import { makeSecretSealer } from '../crypto/sealed-box.ts';
 import { makeProxyDelivery } from '../delivery/proxy-delivery.ts';
+import { makeWrappedDelivery } from '../delivery/wrapped-delivery.ts';
 import type { Clock } from '../domain/clock.ts';
+import type { Connector } from '../domain/connector.ts';
 import type { IdSource } from '../domain/id-source.ts';
 import type { MemoryGauge } from '../domain/memory-gauge.ts';
 import type { Repository } from '../domain/repository.ts';
@@ -29,6 +32,8 @@ export interface Stores {
   repository: Repository;
   runtime: RuntimeStore;
   memory: MemoryGauge;
+  /** Besides those that the configuration names. */
+  connectors: readonly Connector[];
 }
 
 export interface Hooks {
@@ -70,7 +75,7 @@ export function makeBrokerParts(configuration: Configuration, stores: Stores, ho
   const notifications = makeApprovalNotifications({ ids, notifiers, wake: hooks.wakeOutbox });
   const shared = { ...sharedDeps(configuration, stores, ids), notifications };
   const assemble = (next: Settings): Assembly => {
-    const parts = makeDecidingParts(next, { environment, clock, openKeys, upstream });
+    const parts = makeDecidingParts(next, { environment, clock, openKeys, upstream, connectors: stores.connectors });
     const deps = { ...shared, ...decidingDeps(configuration, parts, clock) };
     return { parts, deps, broker: makeBroker(deps) };
   };
@@ -98,7 +103,10 @@ function sharedDeps({ environment, keys }: Configuration, stores: Stores, ids: I
     tokens: rememberVerified(makeSessionTokens({ keys: keys.sessionKeys, issuer, clock }), clock),
     hashWorkload: workloadHash,
     sessionTtlSeconds: SESSION_TTL_SECONDS,
-    deliveries: [makeProxyDelivery(ids)],
+    deliveries: {
+      proxy: makeProxyDelivery(ids),
+      wrapped: makeWrappedDelivery({ sealer: makeSecretSealer({ keys: keys.kek }), ids }),
+    },
     maxOpenGrantsPerSession: environment.ASB_MAX_OPEN_GRANTS,
     maxBufferedBytes: environment.ASB_PROXY_MAX_BUFFERED_BYTES,
     budget: {

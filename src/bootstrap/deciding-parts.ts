@@ -44,6 +44,8 @@ export interface DecidingPartsDeps {
   /** Throws an Error that says what is wrong with a file or a URL. */
   openKeys: (issuer: IssuerSettings) => KeySource;
   upstream: Upstream;
+  /** Besides those that the settings name. */
+  connectors: readonly Connector[];
 }
 
 /** Opens the files that the settings name, and makes the parts. Throws ConfigurationError with every problem at once. */
@@ -154,8 +156,9 @@ function openReceiver(settings: ReceiverSettings, opening: Opening): Receiver | 
 
 function connectors({ githubOperations }: Settings, deps: DecidingPartsDeps): readonly Connector[] {
   const { environment, clock, upstream } = deps;
-  if (environment.ASB_GITHUB_TOKEN === undefined) return [];
+  if (environment.ASB_GITHUB_TOKEN === undefined) return deps.connectors;
   return [
+    ...deps.connectors,
     makeGitHubConnector({
       baseUrl: environment.ASB_GITHUB_API_BASE_URL,
       tokens: staticTokenSource(new Secret(environment.ASB_GITHUB_TOKEN)),

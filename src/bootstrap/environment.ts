@@ -11,6 +11,9 @@ const FILES = SCHEMA.pick({
   ASB_TLS_CERT_FILE: true,
   ASB_TLS_KEY_FILE: true,
   ASB_AUDIT_FILE: true,
+  ASB_KEK_FILE: true,
+  ASB_AUDIT_SIGNING_PRIVATE_KEY_FILE: true,
+  ASB_REDIS_TLS_CA_FILE: true,
 });
 
 /** The environment, parsed. */
@@ -36,7 +39,7 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
   const set: SetVariables = Object.fromEntries(
     Object.entries(variables).filter(([, value]) => value !== undefined && value.trim() !== ''),
   );
-  const problems = [...unsupported(set), ...halves(set), ...contradictions(set)];
+  const problems = [...unsupported(set), ...halves(set), ...contradictions(set), ...storeProblems(set)];
   const parsed = SCHEMA.safeParse(set);
   if (!parsed.success) {
     problems.push(...parsed.error.issues.map((issue) => `${issue.path[0]?.toString() ?? ''}: ${issue.message}`));
@@ -88,6 +91,49 @@ function contradictions(set: SetVariables): string[] {
     'ASB_K8S_ISSUER and ASB_K8S_PUBLIC_KEY_FILE: must be set, or those of ASB_OIDC_, or ASB_CONFIG_FILE; without them no workload can be attested',
   ];
 }
+
+/** What a durable store needs besides itself, and what makes no sense without it. */
+function storeProblems(set: SetVariables): string[] {
+  const problems: string[] = [];
+  if (set.ASB_POSTGRES_DSN !== undefined) {
+    for (const needed of ['ASB_KEK_FILE', 'ASB_SESSION_SIGNING_PRIVATE_KEY_FILE'] as const) {
+      if (set[needed] === undefined)
+        problems.push(
+          `${needed}: must be set, as ASB_POSTGRES_DSN is: a key of this process alone would lose what is stored`,
+        );
+    }
+    if (set.ASB_AUDIT_FILE !== undefined) {
+      problems.push(
+        'ASB_AUDIT_FILE: is for the memory store; with ASB_POSTGRES_DSN events are in the database (`npm run audit -- export`)',
+      );
+    }
+  }
+  if (set.ASB_REDIS_ADDR === undefined) {
+    for (const name of REDIS_DETAILS) {
+      if (set[name] !== undefined) problems.push(`${name}: goes with ASB_REDIS_ADDR, which is not set`);
+    }
+  }
+  if ((set.ASB_REDIS_MODE === 'sentinel') !== (set.ASB_REDIS_SENTINEL_NAME !== undefined)) {
+    problems.push('ASB_REDIS_SENTINEL_NAME: goes with ASB_REDIS_MODE=sentinel; set both or neither');
+  }
+  if (set.ASB_REDIS_USERNAME !== undefined && set.ASB_REDIS_PASSWORD === undefined) {
+    problems.push('ASB_REDIS_PASSWORD: must be set, as ASB_REDIS_USERNAME is');
+  }
+  if (set.ASB_REDIS_TLS_CA_FILE !== undefined && set.ASB_REDIS_TLS !== 'true') {
+    problems.push('ASB_REDIS_TLS_CA_FILE: goes with ASB_REDIS_TLS=true');
+  }
+  if (set.ASB_REDIS_SENTINEL_PASSWORD !== undefined && set.ASB_REDIS_MODE !== 'sentinel') {
+    problems.push('ASB_REDIS_SENTINEL_PASSWORD: goes with ASB_REDIS_MODE=sentinel');
+  }
+  return problems;
+}
+
+const REDIS_DETAILS = [
+  'ASB_REDIS_USERNAME',
+  'ASB_REDIS_PASSWORD',
+  'ASB_REDIS_TLS_CA_FILE',
+  'ASB_REDIS_SENTINEL_PASSWORD',
+] as const;
 
 /** Variables that look like ours and are not: most likely a slip of the pen. Those Kubernetes makes for a service named asb are left out. */
 export function unknownVariables(variables: Readonly<Record<string, string | undefined>>): readonly string[] {

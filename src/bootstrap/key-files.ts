@@ -1,6 +1,8 @@
 import { createSecureContext } from 'node:tls';
 import { parsePublicKeys } from '../authn/pem-keys.ts';
+import { ephemeralKeyManagement, openKekFile } from '../crypto/kek-file.ts';
 import { ephemeralKeyRing, keyRingFromPem } from '../crypto/key-ring.ts';
+import type { KeyManagement } from '../domain/key-management.ts';
 import type { KeyRing } from '../domain/key-ring.ts';
 import type { FilePaths } from './environment.ts';
 import { readText } from './read-text.ts';
@@ -10,6 +12,13 @@ export interface KeyFiles {
   sessionKeys: KeyRing;
   /** Whether the session keys were made up for this process. */
   sessionKeysAreEphemeral: boolean;
+  /** What seals secrets at rest. */
+  kek: KeyManagement;
+  kekIsEphemeral: boolean;
+  /** Signs the checkpoints of the audit chain; null where nothing is sealed. */
+  auditKeys: KeyRing | null;
+  /** PEM; null trusts the system's authorities. */
+  redisCa: string | null;
   tls: { cert: string; key: string } | null;
 }
 
@@ -36,6 +45,13 @@ export async function readKeyFiles(files: FilePaths, problems: string[]): Promis
   const ring = await read('ASB_SESSION_SIGNING_PRIVATE_KEY_FILE', signing, keyRingFromPem);
   const cert = await read('ASB_TLS_CERT_FILE', files.ASB_TLS_CERT_FILE, (pem) => pem);
   const key = await read('ASB_TLS_KEY_FILE', files.ASB_TLS_KEY_FILE, (pem) => pem);
+  const auditKeys = await read(
+    'ASB_AUDIT_SIGNING_PRIVATE_KEY_FILE',
+    files.ASB_AUDIT_SIGNING_PRIVATE_KEY_FILE,
+    keyRingFromPem,
+  );
+  const redisCa = await read('ASB_REDIS_TLS_CA_FILE', files.ASB_REDIS_TLS_CA_FILE, (pem) => pem);
+  const kek = openKek(files.ASB_KEK_FILE, problems);
   const tls = cert === null || key === null ? null : { cert, key };
   if (tls !== null && !isUsable(tls)) {
     problems.push('ASB_TLS_CERT_FILE and ASB_TLS_KEY_FILE: must be a PEM certificate and its own private key');
@@ -43,8 +59,21 @@ export async function readKeyFiles(files: FilePaths, problems: string[]): Promis
   return {
     sessionKeys: ring ?? (await ephemeralKeyRing()),
     sessionKeysAreEphemeral: ring === null,
+    kek: kek ?? ephemeralKeyManagement(),
+    kekIsEphemeral: kek === null,
+    auditKeys,
+    redisCa,
     tls,
   };
+}
+
+function openKek(path: string | undefined, problems: string[]): KeyManagement | null {
+  try {
+    return path === undefined ? null : openKekFile(path);
+  } catch (error) {
+    problems.push(`ASB_KEK_FILE: ${error instanceof Error ? error.message : 'cannot be read'}`);
+    return null;
+  }
 }
 
 function isUsable(tls: { cert: string; key: string }): boolean {

@@ -46,6 +46,28 @@ const cidrs = list.refine(
   'must be IP addresses or CIDR ranges, separated by commas',
 );
 
+/** One server, or several separated by commas. */
+const servers = list.transform((texts, context) => {
+  const parsed = texts.map((text) => ADDRESS.exec(text)?.groups);
+  const nodes = parsed.map((groups) => ({ host: groups?.v6 ?? groups?.host ?? '', port: Number(groups?.port) }));
+  if (nodes.length === 0 || nodes.some(({ host, port }) => host === '' || !(port >= 1 && port <= 65_535))) {
+    context.addIssue({ code: 'custom', message: 'write HOST:PORT or [IPV6]:PORT, several separated by commas' });
+    return z.NEVER;
+  }
+  return nodes;
+});
+
+const postgresUrl = z
+  .string()
+  .refine(isPostgresUrl, 'write postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full');
+
+function isPostgresUrl(text: string): boolean {
+  const url = URL.parse(text);
+  return url !== null && /^postgres(ql)?:$/.test(url.protocol) && url.pathname.length > 1;
+}
+
+const flag = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true');
+
 const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,199}$/, 'must be 1 to 200 letters, digits or ._:@/-');
 const file = z.string();
 
@@ -130,6 +152,56 @@ export const VARIABLES = {
     .string()
     .default('asb')
     .meta({ default: 'asb', description: 'Issuer (`iss`) of session tokens.' }),
+  ASB_POSTGRES_DSN: postgresUrl.optional().meta({
+    description:
+      'Postgres database that holds all state, brought up to date by `make migrate`; TLS by its sslmode and sslrootcert. Needs ASB_KEK_FILE and ASB_SESSION_SIGNING_PRIVATE_KEY_FILE, and a worker beside the API. Without it, state lives and dies with the process.',
+  }),
+  ASB_POSTGRES_MAX_CONNECTIONS: wholeNumber(1, 1000)
+    .default(20)
+    .meta({ default: '20', description: 'Connections to Postgres that one process may hold.' }),
+  ASB_POSTGRES_STATEMENT_TIMEOUT_MS: wholeNumber(100, 60_000).default(5000).meta({
+    default: '5000',
+    description: 'How long one statement may take, in milliseconds; then the request is answered 503.',
+  }),
+  ASB_POSTGRES_LOCK_TIMEOUT_MS: wholeNumber(100, 60_000)
+    .default(3000)
+    .meta({ default: '3000', description: 'How long a statement may wait for a lock, in milliseconds.' }),
+  ASB_REDIS_ADDR: servers.optional().meta({
+    description:
+      'Redis that processes share budgets, slots and replay marks through: HOST:PORT, or several for Sentinel or Cluster. Its maxmemory-policy must be noeviction. Without it each process keeps its own.',
+  }),
+  ASB_REDIS_MODE: z.enum(['standalone', 'sentinel', 'cluster']).default('standalone').meta({
+    default: 'standalone',
+    description: 'What the servers of ASB_REDIS_ADDR are: standalone, sentinel or cluster.',
+  }),
+  ASB_REDIS_SENTINEL_NAME: name
+    .optional()
+    .meta({ description: 'Name of the master that the sentinels watch; goes with ASB_REDIS_MODE=sentinel.' }),
+  ASB_REDIS_USERNAME: z.string().optional().meta({ description: 'ACL user at Redis; goes with ASB_REDIS_PASSWORD.' }),
+  ASB_REDIS_PASSWORD: z.string().optional().meta({ description: 'Password at Redis.' }),
+  ASB_REDIS_SENTINEL_PASSWORD: z.string().optional().meta({ description: 'Password at the sentinels.' }),
+  ASB_REDIS_TLS: flag
+    .default(false)
+    .meta({ default: 'false', description: 'Whether Redis is spoken to over TLS: true or false.' }),
+  ASB_REDIS_TLS_CA_FILE: file
+    .optional()
+    .meta({ description: 'PEM authorities that sign the certificate of Redis; without it, those of the system.' }),
+  ASB_REDIS_KEY_PREFIX: z
+    .string()
+    .regex(/^[A-Za-z0-9:._-]{0,64}$/, 'must be at most 64 letters, digits or :._-')
+    .default('asb:')
+    .meta({ default: 'asb:', description: 'What every key in Redis begins with: one prefix for each deployment.' }),
+  ASB_KEK_FILE: file.optional().meta({
+    description:
+      'Key-encryption keys, 32 random bytes each in base64, one a line, mode 0600: the first seals secrets, all open them (`openssl rand -base64 32`). Without it, on the memory store, an ephemeral key is made.',
+  }),
+  ASB_AUDIT_SIGNING_PRIVATE_KEY_FILE: file.optional().meta({
+    description:
+      'PEM (PKCS#8) Ed25519 key with which the worker signs the checkpoints of the audit chain; the worker needs it.',
+  }),
+  ASB_WORKER_ADDR: address
+    .default({ host: '', port: 9090 })
+    .meta({ default: ':9090', description: 'Where the worker serves /healthz, /readyz and /metrics.' }),
   ASB_GITHUB_TOKEN: z
     .string()
     .refine(isSendableToken, 'must be printable ASCII without spaces or line breaks')
@@ -184,9 +256,10 @@ export const VARIABLES = {
   ASB_CLEANUP_INTERVAL_SECONDS: wholeNumber(1, 3600)
     .default(5)
     .meta({ default: '5', description: 'Pause between two passes that end what ran out.' }),
-  ASB_RETENTION_SECONDS: wholeNumber(0, 604_800)
-    .default(300)
-    .meta({ default: '300', description: 'How long the memory store keeps what has ended.' }),
+  ASB_RETENTION_SECONDS: wholeNumber(0, 31_536_000).optional().meta({
+    description:
+      'How long what has ended stays readable to operators: 300 on the memory store, 86400 on Postgres, unless set. Audit events stay.',
+  }),
   ASB_SHUTDOWN_NOTICE_SECONDS: wholeNumber(0, 600).default(5).meta({
     default: '5',
     description:
@@ -198,9 +271,4 @@ export const VARIABLES = {
 } as const;
 
 /** Variables with a meaning that this version does not build yet. Setting one stops the start: it must not be ignored in silence. */
-export const NOT_YET_SUPPORTED: readonly RegExp[] = [
-  /^ASB_POSTGRES_DSN$/,
-  /^ASB_REDIS_(ADDR|PASSWORD)$/,
-  /^ASB_GITHUB_APP_/,
-  /^ASB_(VAULT|BROWSER)_/,
-];
+export const NOT_YET_SUPPORTED: readonly RegExp[] = [/^ASB_GITHUB_APP_/, /^ASB_(VAULT|BROWSER)_/];
