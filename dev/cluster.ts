@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
+import { type CryptoKey, exportSPKI, generateKeyPair, SignJWT } from 'jose';
 
 /** A stand-in for a Kubernetes cluster's token issuer. */
 export interface Cluster {
@@ -12,9 +12,12 @@ export interface Cluster {
 
 const AUDIENCE = 'asb-control-plane';
 
-/** Makes an issuer with a key of its own. Token shape: kubernetes.io/docs/concepts/storage/projected-volumes. */
-export async function makeCluster(issuer = 'https://kubernetes.default.svc.cluster.local'): Promise<Cluster> {
-  const { publicKey, privateKey } = await generateKeyPair('RS256');
+/** Makes an issuer, with an RSA key of its own unless one is given. Token shape: kubernetes.io/docs/concepts/storage/projected-volumes. */
+export async function makeCluster(
+  issuer = 'https://kubernetes.default.svc.cluster.local',
+  keys?: { publicKey: CryptoKey; privateKey: CryptoKey },
+): Promise<Cluster> {
+  const { publicKey, privateKey } = keys ?? (await generateKeyPair('RS256'));
   return {
     issuer,
     publicKey: await exportSPKI(publicKey),

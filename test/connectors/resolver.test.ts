@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { makeStaticResolver } from '../../src/connectors/resolver.ts';
-import type { Connector, ProxyConnector } from '../../src/domain/connector.ts';
+import type { Connector, LeaseConnector, ProxyConnector } from '../../src/domain/connector.ts';
 
 const database: Connector = {
   name: 'vaultdb',
@@ -16,6 +16,12 @@ const github: ProxyConnector = {
   deliveryModes: ['proxy'],
   checkResource: () => undefined,
   prepare: () => ({ send: () => Promise.reject(new Error('not sent here')) }),
+};
+
+const leasing: LeaseConnector = {
+  ...database,
+  issue: () => Promise.reject(new Error('not issued here')),
+  revoke: () => Promise.reject(new Error('not revoked here')),
 };
 
 describe('the static resolver', () => {
@@ -47,5 +53,25 @@ describe('the static resolver', () => {
   it('takes the same capability on two kinds of resource', () => {
     const other: Connector = { ...database, name: 'other', capabilities: ['repo.read'] };
     expect(makeStaticResolver([github, other]).resolve('repo.read', 'db_role')).toBe(other);
+  });
+
+  it('gives out only connectors that issue leases for those', () => {
+    const leases = makeStaticResolver([github, leasing]);
+    expect(leases.resolveLease('db.read', 'db_role')).toBe(leasing);
+    expect(leases.resolveLease('repo.read', 'github_repo')).toBeNull();
+    expect(leases.resolveLease('db.read', 'github_repo')).toBeNull();
+    expect(resolver.resolveLease('db.read', 'db_role')).toBeNull();
+  });
+
+  it('finds whoever issued a lease by name', () => {
+    const leases = makeStaticResolver([github, leasing]);
+    expect(leases.findLeaseConnector('vaultdb')).toBe(leasing);
+    expect(leases.findLeaseConnector('github')).toBeNull();
+    expect(leases.findLeaseConnector('constructor')).toBeNull();
+  });
+
+  it('refuses two connectors of one name that issue leases', () => {
+    const twin: LeaseConnector = { ...leasing, resourceKind: 'browser_origin' };
+    expect(() => makeStaticResolver([leasing, twin])).toThrow(/two connectors are called vaultdb/);
   });
 });

@@ -3,11 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { APPROVAL_TRANSITIONS } from '../../src/domain/approval.ts';
 import { ARTIFACT_TRANSITIONS, endArtifact, type Artifact } from '../../src/domain/artifact.ts';
 import { endGrant, GRANT_TRANSITIONS, isGrantOpen, issueGrant, type Grant } from '../../src/domain/grant.ts';
+import { REVOCATION_TRANSITIONS } from '../../src/domain/revocation.ts';
 import { endSession, isSessionLive, SESSION_TRANSITIONS, type Session } from '../../src/domain/session.ts';
-import { aGrant, anArtifact, anArtifactId, aPendingGrant, aSession, after } from '../support/entities.ts';
+import { aGrant, anArtifact, anArtifactId, aPendingGrant, aSession, aWrappedSecret, after } from '../support/entities.ts';
 
 /** The arrows of the design, one a line, written down apart from the tables in the code. */
-const DIAGRAMS: Readonly<Record<'session' | 'grant' | 'approval' | 'artifact', readonly string[]>> = {
+const DIAGRAMS: Readonly<Record<'session' | 'grant' | 'approval' | 'artifact' | 'revocation', readonly string[]>> = {
   session: ['active -> revoked', 'active -> expired'],
   grant: [
     'pending -> approved',
@@ -28,18 +29,21 @@ const DIAGRAMS: Readonly<Record<'session' | 'grant' | 'approval' | 'artifact', r
   // A yes that is not the last leaves it pending.
   approval: ['pending -> pending', 'pending -> approved', 'pending -> denied', 'pending -> expired'],
   artifact: ['issued -> used', 'issued -> revoked', 'issued -> expired'],
+  // A try that failed leaves it due.
+  revocation: ['requested -> held', 'requested -> due', 'requested -> done', 'held -> due', 'due -> due', 'due -> done'],
 };
 
-const ENDED = ['denied', 'revoked', 'expired'];
+const ENDED = ['denied', 'revoked', 'expired', 'done'];
 
 const TABLES = {
   session: SESSION_TRANSITIONS,
   grant: GRANT_TRANSITIONS,
   approval: APPROVAL_TRANSITIONS,
   artifact: ARTIFACT_TRANSITIONS,
+  revocation: REVOCATION_TRANSITIONS,
 };
 
-describe.each(['session', 'grant', 'approval', 'artifact'] as const)('the %s table', (entity) => {
+describe.each(['session', 'grant', 'approval', 'artifact', 'revocation'] as const)('the %s table', (entity) => {
   const arrows = Object.entries(TABLES[entity]).flatMap(([from, targets]: [string, readonly string[]]) =>
     targets.map((to) => `${from} -> ${to}`),
   );
@@ -153,6 +157,17 @@ describe('a grant', () => {
     const artifactId = anArtifactId();
     const grant = { ...aPendingGrant(aSession()), artifactId, issuedAt: after(1), endedAt: after(2), endReason: 'x', state };
     expect(isGrantOpen(grant)).toBe(open);
+  });
+});
+
+describe('a wrapped secret', () => {
+  it.each(['used', 'revoked', 'expired'] as const)('holds nothing once it is %s, and ends no second time', (state) => {
+    const artifact = aWrappedSecret(aGrant(aSession()));
+    const { sealed, ...terms } = artifact;
+    const ended = endArtifact(artifact, state, after(1));
+    expect(ended).toEqual({ ...terms, state, endedAt: after(1) });
+    expect(JSON.stringify(ended)).not.toContain(sealed);
+    expect(() => endArtifact(ended, 'revoked', after(2))).toThrow(expect.objectContaining({ code: 'conflict' }));
   });
 });
 

@@ -7,9 +7,13 @@ import {
   sendNotifications,
   type SendNotificationsDeps,
 } from '../../src/broker/send-notifications.ts';
+import { makeStaticResolver } from '../../src/connectors/resolver.ts';
+import { ephemeralKeyManagement } from '../../src/crypto/kek-file.ts';
 import { ephemeralKeyRing } from '../../src/crypto/key-ring.ts';
 import { makeIdSource } from '../../src/crypto/random-ids.ts';
+import { makeSecretSealer } from '../../src/crypto/sealed-box.ts';
 import { makeProxyDelivery } from '../../src/delivery/proxy-delivery.ts';
+import { makeWrappedDelivery } from '../../src/delivery/wrapped-delivery.ts';
 import type { PendingApproval } from '../../src/domain/approval.ts';
 import type { CallContext } from '../../src/domain/call-context.ts';
 import type { Connector } from '../../src/domain/connector.ts';
@@ -138,6 +142,7 @@ export async function makeWorld(...receivers: Receiver[]) {
   const runtime = new MemoryRuntimeStore();
   const keys = await ephemeralKeyRing();
   const ids = makeIdSource({ clock, handleKey: keys.secretFor('handles') });
+  const sealer = makeSecretSealer({ keys: ephemeralKeyManagement() });
   const links = makeLinkSigner({ keys, issuer: ISSUER, publicBaseUrl: BASE_URL });
   const configured = { receivers };
   const notifiers = makeNotifiers({ receivers: () => configured.receivers, links, clock });
@@ -151,8 +156,8 @@ export async function makeWorld(...receivers: Receiver[]) {
     revision: () => 'r1',
     sessions: { decide: () => ({ allowed: true }), explain: () => [] },
     grants: allows,
-    connectors: { resolve: () => github, resolveProxy: () => null },
-    deliveries: [makeProxyDelivery(ids)],
+    connectors: makeStaticResolver([github]),
+    deliveries: { proxy: makeProxyDelivery(ids), wrapped: makeWrappedDelivery({ sealer, ids }) },
   };
   const waker = { woken: 0 };
   const notifications = makeApprovalNotifications({ ids, notifiers, wake: () => void (waker.woken += 1) });
