@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/faults/**/*.test.ts'],
-    globalSetup: ['test/support/servers/global-setup.ts'],
+    globalSetup: ['test/support/servers/global-setup.ts', 'test/faults/report-setup.ts'],
     fileParallelism: false,
     testTimeout: 600_000,
     hookTimeout: 120_000,

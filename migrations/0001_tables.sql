@@ -1,16 +1,29 @@
 -- What the broker keeps. All changes of sessions, grants, approvals, artifacts, calls, revocations, notifications and blocks go
 -- through commit_unit (0003), which checks what a constraint cannot: the state before, and rows of other tables.
 --
--- Text that is compared or sorted is COLLATE "C": equal means byte by byte, and ids sort as UUIDv7 does, by time.
+-- All text is COLLATE "C": equal means byte by byte, and ids sort as UUIDv7 does, by time. States are enumerations: a CHECK with a
+-- list would be parsed anew with every statement that writes. They are in the order of a life, so that they can be compared.
 -- Rows of one tenant are listed newest first by (tenant_id, ..., id); what a worker looks for has a partial index of its own,
 -- so that a pass costs what it finds and not what the table holds.
+
+CREATE TYPE session_state AS ENUM ('active', 'revoked', 'expired');
+CREATE TYPE grant_state AS ENUM ('pending', 'approved', 'issued', 'delivered', 'used', 'denied', 'revoked', 'expired');
+CREATE TYPE delivery_mode AS ENUM ('proxy', 'wrapped_secret', 'minted_token');
+CREATE TYPE approval_state AS ENUM ('pending', 'approved', 'denied', 'expired');
+CREATE TYPE artifact_kind AS ENUM ('proxy_handle', 'wrapped_secret');
+CREATE TYPE artifact_state AS ENUM ('issued', 'used', 'revoked', 'expired');
+CREATE TYPE call_kind AS ENUM ('proxy', 'lease', 'revocation');
+CREATE TYPE revocation_state AS ENUM ('requested', 'held', 'due', 'done');
+CREATE TYPE revocation_outcome AS ENUM ('revoked', 'expired', 'not_issued');
+CREATE TYPE notification_state AS ENUM ('waiting', 'delivered', 'given_up');
+CREATE TYPE block_kind AS ENUM ('run', 'workload');
 
 CREATE TABLE sessions (
   id text COLLATE "C" PRIMARY KEY,
   tenant_id text COLLATE "C" NOT NULL,
   agent_id text COLLATE "C" NOT NULL,
   run_id text COLLATE "C" NOT NULL,
-  tool_context text[] NOT NULL,
+  tool_context text[] COLLATE "C" NOT NULL,
   workload jsonb NOT NULL,
   workload_hash text COLLATE "C" NOT NULL,
   token_id text COLLATE "C" NOT NULL,
@@ -18,10 +31,10 @@ CREATE TABLE sessions (
   proof_key_thumbprint text COLLATE "C",
   created_at timestamptz NOT NULL,
   expires_at timestamptz NOT NULL,
-  state text COLLATE "C" NOT NULL CHECK (state IN ('active', 'revoked', 'expired')),
+  state session_state NOT NULL,
   ended_at timestamptz,
-  end_reason text,
-  CONSTRAINT sessions_end CHECK (
+  end_reason text COLLATE "C",
+  CONSTRAINT sessions_life CHECK (
     (state = 'active') = (ended_at IS NULL) AND (ended_at IS NULL) = (end_reason IS NULL)
   )
 );
@@ -45,32 +58,29 @@ CREATE TABLE grants (
   run_id text COLLATE "C" NOT NULL,
   -- The session's, for the kill switch.
   workload_hash text COLLATE "C" NOT NULL,
-  tool text NOT NULL,
+  tool text COLLATE "C" NOT NULL,
   capability text COLLATE "C" NOT NULL,
-  resource_ref text NOT NULL,
-  delivery_mode text NOT NULL CHECK (delivery_mode IN ('proxy', 'wrapped_secret', 'minted_token')),
+  resource_ref text COLLATE "C" NOT NULL,
+  delivery_mode delivery_mode NOT NULL,
   ttl_seconds integer NOT NULL,
-  reason text NOT NULL,
+  reason text COLLATE "C" NOT NULL,
   request_id text COLLATE "C",
   request_hash text COLLATE "C" NOT NULL,
   approval_id text COLLATE "C",
   created_at timestamptz NOT NULL,
   expires_at timestamptz NOT NULL,
-  state text COLLATE "C" NOT NULL CHECK (
-    state IN ('pending', 'approved', 'issued', 'delivered', 'used', 'denied', 'revoked', 'expired')
-  ),
+  state grant_state NOT NULL,
   artifact_id text COLLATE "C",
   issued_at timestamptz,
   ended_at timestamptz,
-  end_reason text,
-  CONSTRAINT grants_wait CHECK (state <> 'pending' OR approval_id IS NOT NULL),
-  CONSTRAINT grants_issue CHECK (
-    (artifact_id IS NULL) = (issued_at IS NULL)
-    AND (state NOT IN ('pending', 'approved') OR artifact_id IS NULL)
-    AND (state NOT IN ('issued', 'delivered', 'used') OR artifact_id IS NOT NULL)
-  ),
-  CONSTRAINT grants_end CHECK (
-    (state IN ('denied', 'revoked', 'expired')) = (ended_at IS NOT NULL) AND (ended_at IS NULL) = (end_reason IS NULL)
+  end_reason text COLLATE "C",
+  -- Before it is issued a grant has no artifact, while it lives it has one, and once it has ended it may have had one.
+  CONSTRAINT grants_life CHECK (
+    (state <> 'pending' OR approval_id IS NOT NULL)
+    AND (artifact_id IS NULL) = (issued_at IS NULL)
+    AND CASE WHEN state < 'issued' THEN artifact_id IS NULL WHEN state < 'denied' THEN artifact_id IS NOT NULL ELSE true END
+    AND (state >= 'denied') = (ended_at IS NOT NULL)
+    AND (ended_at IS NULL) = (end_reason IS NULL)
   )
 );
 CREATE UNIQUE INDEX grants_by_request_id ON grants (session_id, request_id) WHERE request_id IS NOT NULL;
@@ -102,10 +112,10 @@ CREATE TABLE approvals (
   excluded jsonb NOT NULL,
   created_at timestamptz NOT NULL,
   expires_at timestamptz NOT NULL,
-  state text COLLATE "C" NOT NULL CHECK (state IN ('pending', 'approved', 'denied', 'expired')),
-  decisions jsonb NOT NULL CHECK (jsonb_typeof(decisions) = 'array'),
+  state approval_state NOT NULL,
+  decisions jsonb NOT NULL,
   ended_at timestamptz,
-  CONSTRAINT approvals_end CHECK ((state = 'pending') = (ended_at IS NULL))
+  CONSTRAINT approvals_life CHECK ((state = 'pending') = (ended_at IS NULL) AND jsonb_typeof(decisions) = 'array')
 );
 CREATE INDEX approvals_by_tenant ON approvals (tenant_id, id);
 CREATE INDEX approvals_by_state ON approvals (tenant_id, state, id);
@@ -119,19 +129,22 @@ CREATE TABLE artifacts (
   tenant_id text COLLATE "C" NOT NULL,
   session_id text COLLATE "C" NOT NULL,
   grant_id text COLLATE "C" NOT NULL,
-  kind text NOT NULL CHECK (kind IN ('proxy_handle', 'wrapped_secret')),
+  kind artifact_kind NOT NULL,
   handle_hash text COLLATE "C",
   created_at timestamptz NOT NULL,
   expires_at timestamptz NOT NULL,
-  state text COLLATE "C" NOT NULL CHECK (state IN ('issued', 'used', 'revoked', 'expired')),
+  state artifact_state NOT NULL,
   -- Secret data, as text that only the broker's keys open.
-  sealed text,
+  sealed text COLLATE "C",
   ended_at timestamptz,
-  requests_used bigint NOT NULL DEFAULT 0 CHECK (requests_used >= 0),
-  bytes_used bigint NOT NULL DEFAULT 0 CHECK (bytes_used >= 0),
-  CONSTRAINT artifacts_handle CHECK ((kind = 'proxy_handle') = (handle_hash IS NOT NULL)),
-  CONSTRAINT artifacts_secret CHECK ((kind = 'wrapped_secret' AND state = 'issued') = (sealed IS NOT NULL)),
-  CONSTRAINT artifacts_end CHECK ((state = 'issued') = (ended_at IS NULL))
+  requests_used bigint NOT NULL DEFAULT 0,
+  bytes_used bigint NOT NULL DEFAULT 0,
+  CONSTRAINT artifacts_life CHECK (
+    (kind = 'proxy_handle') = (handle_hash IS NOT NULL)
+    AND (kind = 'wrapped_secret' AND state = 'issued') = (sealed IS NOT NULL)
+    AND (state = 'issued') = (ended_at IS NULL)
+    AND requests_used >= 0 AND bytes_used >= 0
+  )
 ) WITH (fillfactor = 80);
 CREATE UNIQUE INDEX artifacts_by_grant ON artifacts (grant_id);
 CREATE UNIQUE INDEX artifacts_by_handle ON artifacts (handle_hash) WHERE handle_hash IS NOT NULL;
@@ -139,16 +152,16 @@ CREATE UNIQUE INDEX artifacts_by_handle ON artifacts (handle_hash) WHERE handle_
 -- Calls that are under way, or whose maker died. They stand on their own: what they tell of may be forgotten before them.
 CREATE TABLE downstream_calls (
   id text COLLATE "C" PRIMARY KEY,
-  kind text NOT NULL CHECK (kind IN ('proxy', 'lease', 'revocation')),
+  kind call_kind NOT NULL,
   tenant_id text COLLATE "C" NOT NULL,
-  agent_id text,
-  run_id text,
-  workload_hash text,
-  session_id text,
-  grant_id text,
+  agent_id text COLLATE "C",
+  run_id text COLLATE "C",
+  workload_hash text COLLATE "C",
+  session_id text COLLATE "C",
+  grant_id text COLLATE "C",
   artifact_id text COLLATE "C",
-  approval_id text,
-  request_id text NOT NULL,
+  approval_id text COLLATE "C",
+  request_id text COLLATE "C" NOT NULL,
   started_at timestamptz NOT NULL,
   deadline timestamptz NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
@@ -165,26 +178,24 @@ CREATE TABLE revocation_jobs (
   run_id text COLLATE "C" NOT NULL,
   workload_hash text COLLATE "C" NOT NULL,
   connector text COLLATE "C" NOT NULL,
-  resource_ref text NOT NULL,
+  resource_ref text COLLATE "C" NOT NULL,
   created_at timestamptz NOT NULL,
-  state text COLLATE "C" NOT NULL CHECK (state IN ('requested', 'held', 'due', 'done')),
-  lease_id text,
+  state revocation_state NOT NULL,
+  lease_id text COLLATE "C",
   lease_expires_at timestamptz,
   attempts integer,
   next_attempt_at timestamptz,
-  last_error text,
-  outcome text CHECK (outcome IN ('revoked', 'expired', 'not_issued')),
+  last_error text COLLATE "C",
+  outcome revocation_outcome,
   ended_at timestamptz,
-  CONSTRAINT revocation_jobs_lease CHECK (
+  CONSTRAINT revocation_jobs_life CHECK (
     (state = 'done') = (lease_expires_at IS NULL)
     AND (state <> 'requested' OR lease_id IS NULL)
     AND (state <> 'held' OR lease_id IS NOT NULL)
-  ),
-  CONSTRAINT revocation_jobs_attempts CHECK (
-    (state IN ('due', 'done')) = (attempts IS NOT NULL) AND (state = 'due') = (next_attempt_at IS NOT NULL)
-  ),
-  CONSTRAINT revocation_jobs_end CHECK (
-    (state = 'done') = (ended_at IS NOT NULL) AND (ended_at IS NULL) = (outcome IS NULL)
+    AND (state >= 'due') = (attempts IS NOT NULL)
+    AND (state = 'due') = (next_attempt_at IS NOT NULL)
+    AND (state = 'done') = (ended_at IS NOT NULL)
+    AND (ended_at IS NULL) = (outcome IS NULL)
   )
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 CREATE UNIQUE INDEX revocation_jobs_by_grant ON revocation_jobs (grant_id);
@@ -205,12 +216,12 @@ CREATE TABLE notifications (
   receiver text COLLATE "C" NOT NULL,
   created_at timestamptz NOT NULL,
   expires_at timestamptz NOT NULL,
-  state text COLLATE "C" NOT NULL CHECK (state IN ('waiting', 'delivered', 'given_up')),
+  state notification_state NOT NULL,
   attempts integer NOT NULL,
   next_attempt_at timestamptz,
-  last_error text,
+  last_error text COLLATE "C",
   ended_at timestamptz,
-  CONSTRAINT notifications_end CHECK (
+  CONSTRAINT notifications_life CHECK (
     (state = 'waiting') = (next_attempt_at IS NOT NULL) AND (state = 'waiting') = (ended_at IS NULL)
   )
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
@@ -220,10 +231,10 @@ CREATE INDEX notifications_to_forget ON notifications (ended_at) WHERE ended_at 
 -- Runs and workloads that an operator has stopped.
 CREATE TABLE blocks (
   tenant_id text COLLATE "C" NOT NULL,
-  kind text COLLATE "C" NOT NULL CHECK (kind IN ('run', 'workload')),
+  kind block_kind NOT NULL,
   -- The run's id or the workload's hash.
   target text COLLATE "C" NOT NULL,
-  reason text NOT NULL,
+  reason text COLLATE "C" NOT NULL,
   created_at timestamptz NOT NULL,
   expires_at timestamptz NOT NULL,
   PRIMARY KEY (tenant_id, kind, target)
@@ -236,18 +247,18 @@ CREATE TABLE audit_events (
   position bigint GENERATED ALWAYS AS IDENTITY,
   at timestamptz NOT NULL,
   type text COLLATE "C" NOT NULL,
-  request_id text NOT NULL,
+  request_id text COLLATE "C" NOT NULL,
   tenant_id text COLLATE "C" NOT NULL,
-  agent_id text,
-  run_id text,
-  workload_hash text,
+  agent_id text COLLATE "C",
+  run_id text COLLATE "C",
+  workload_hash text COLLATE "C",
   session_id text COLLATE "C",
   grant_id text COLLATE "C",
   artifact_id text COLLATE "C",
   approval_id text COLLATE "C",
-  code text,
-  reason text,
-  revision text,
+  code text COLLATE "C",
+  reason text COLLATE "C",
+  revision text COLLATE "C",
   details jsonb,
   chain_seq bigint,
   chain_hash bytea,
@@ -273,6 +284,6 @@ CREATE TABLE audit_checkpoints (
   chain_seq bigint,
   chain_hash bytea NOT NULL,
   signed_at timestamptz NOT NULL,
-  jws text NOT NULL,
+  jws text COLLATE "C" NOT NULL,
   PRIMARY KEY (tenant_id, chain_seq)
 );

@@ -2,8 +2,8 @@
 -- staged. Each takes the change as the Postgres store writes it (src/store/postgres/staged-unit.ts): `row` has the columns of the
 -- row as it is to be, `expected` the state that it must be in.
 --
--- A row is looked up by its id alone, and what else must hold is compared in a way that no index serves: before the first ANALYZE
--- the planner knows nothing of the tables, and would take the first index that has a part of the condition.
+-- Before the first ANALYZE the planner knows nothing of the tables, and one index that has a part of the condition looks to it like
+-- another. So a row is looked up by its id, and what else must hold is compared in a way that no index serves.
 --
 -- Every statement of a function sees what has committed by the time it starts (READ COMMITTED), so a row is locked by one
 -- statement and what depends on it is read by a later one. Errors have SQLSTATEs of our own, and messages for the caller:
@@ -44,12 +44,12 @@ BEGIN
     AND (s.state, s.tenant_id, s.agent_id, s.run_id, s.tool_context, s.workload, s.workload_hash, s.token_id, s.delegation,
          s.proof_key_thumbprint, s.created_at, s.expires_at)
     IS NOT DISTINCT FROM
-        (change->>'expected', n.tenant_id, n.agent_id, n.run_id, n.tool_context, n.workload, n.workload_hash, n.token_id,
+        ((change->>'expected')::session_state, n.tenant_id, n.agent_id, n.run_id, n.tool_context, n.workload, n.workload_hash, n.token_id,
          n.delegation, n.proof_key_thumbprint, n.created_at, n.expires_at);
   IF NOT FOUND THEN
     PERFORM refuse_change('session', change->>'expected', EXISTS (
       SELECT FROM sessions
-      WHERE id = change->'row'->>'id' AND tenant_id = change->'row'->>'tenant_id' AND state = change->>'expected'
+      WHERE id = change->'row'->>'id' AND tenant_id = change->'row'->>'tenant_id' AND state = (change->>'expected')::session_state
     ));
   END IF;
 END $$;
@@ -61,7 +61,11 @@ DECLARE
   open bigint;
 BEGIN
   PERFORM FROM sessions WHERE id = change->>'session_id' FOR NO KEY UPDATE;
-  SELECT count(*) INTO open FROM grants WHERE session_id = change->>'session_id' AND ended_at IS NULL;
+  -- The order says which index: see above.
+  SELECT count(*) INTO open FROM (
+    SELECT FROM grants WHERE session_id = change->>'session_id' AND ended_at IS NULL
+    ORDER BY id LIMIT (change->'max_open')::bigint
+  ) AS counted;
   IF open >= (change->'max_open')::bigint THEN
     RAISE EXCEPTION 'the session has % grants open already; revoke one or let one run out', change->>'max_open'
       USING ERRCODE = 'ASB02';
@@ -105,12 +109,12 @@ BEGIN
     AND (g.state, g.tenant_id, g.session_id, g.agent_id, g.run_id, g.tool, g.capability, g.resource_ref, g.delivery_mode, g.ttl_seconds, g.reason,
          g.request_id, g.request_hash, g.approval_id, g.created_at)
     IS NOT DISTINCT FROM
-        (change->>'expected', n.tenant_id, n.session_id, n.agent_id, n.run_id, n.tool, n.capability, n.resource_ref,
+        ((change->>'expected')::grant_state, n.tenant_id, n.session_id, n.agent_id, n.run_id, n.tool, n.capability, n.resource_ref,
          n.delivery_mode, n.ttl_seconds, n.reason, n.request_id, n.request_hash, n.approval_id, n.created_at);
   IF NOT FOUND THEN
     PERFORM refuse_change('grant', change->>'expected', EXISTS (
       SELECT FROM grants
-      WHERE id = change->'row'->>'id' AND tenant_id = change->'row'->>'tenant_id' AND state = change->>'expected'
+      WHERE id = change->'row'->>'id' AND tenant_id = change->'row'->>'tenant_id' AND state = (change->>'expected')::grant_state
     ));
   END IF;
 END $$;
@@ -175,11 +179,11 @@ BEGIN
   WHERE a.id = n.id
     AND (a.state, a.tenant_id, a.session_id, a.grant_id, a.kind, a.handle_hash, a.created_at, a.expires_at)
     IS NOT DISTINCT FROM
-        (change->>'expected', n.tenant_id, n.session_id, n.grant_id, n.kind, n.handle_hash, n.created_at, n.expires_at);
+        ((change->>'expected')::artifact_state, n.tenant_id, n.session_id, n.grant_id, n.kind, n.handle_hash, n.created_at, n.expires_at);
   IF NOT FOUND THEN
     PERFORM refuse_change('artifact', change->>'expected', EXISTS (
       SELECT FROM artifacts
-      WHERE id = change->'row'->>'id' AND tenant_id = change->'row'->>'tenant_id' AND state = change->>'expected'
+      WHERE id = change->'row'->>'id' AND tenant_id = change->'row'->>'tenant_id' AND state = (change->>'expected')::artifact_state
     ));
   END IF;
 END $$;
@@ -220,13 +224,13 @@ BEGIN
     AND (a.state, a.tenant_id, a.session_id, a.grant_id, a.agent_id, a.run_id, a.request_hash, a.required_approvers, a.reuse,
          a.excluded, a.created_at, a.expires_at)
     IS NOT DISTINCT FROM
-        (change->>'expected', n.tenant_id, n.session_id, n.grant_id, n.agent_id, n.run_id, n.request_hash,
+        ((change->>'expected')::approval_state, n.tenant_id, n.session_id, n.grant_id, n.agent_id, n.run_id, n.request_hash,
          n.required_approvers, n.reuse, n.excluded, n.created_at, n.expires_at);
   IF FOUND THEN
     RETURN;
   END IF;
   SELECT jsonb_array_length(decisions) INTO decided FROM approvals
-  WHERE id = change->'row'->>'id' AND tenant_id = change->'row'->>'tenant_id' AND state = change->>'expected';
+  WHERE id = change->'row'->>'id' AND tenant_id = change->'row'->>'tenant_id' AND state = (change->>'expected')::approval_state;
   IF decided <> (change->'expected_decisions')::integer THEN
     RAISE EXCEPTION 'somebody else has decided meanwhile; look again' USING ERRCODE = 'ASB01';
   END IF;
@@ -307,7 +311,7 @@ BEGIN
   END IF;
   SELECT count(*) INTO open FROM downstream_calls
   WHERE artifact_id = change->>'artifact_id' AND tenant_id = change->>'tenant_id'
-    AND deadline > (change->>'now')::timestamptz AND id <> change->>'call_id';
+    AND (deadline > (change->>'now')::timestamptz) IS TRUE AND id <> change->>'call_id';
   IF open >= (change->'max_concurrent')::bigint THEN
     RAISE EXCEPTION 'the handle already has % calls under way; wait for one to end', change->>'max_concurrent'
       USING ERRCODE = 'ASB02';
@@ -360,7 +364,7 @@ BEGIN
     AND (r.state <> 'due' OR r.attempts = n.attempts)
     AND (r.state, r.tenant_id, r.session_id, r.grant_id, r.agent_id, r.run_id, r.workload_hash, r.connector, r.resource_ref, r.created_at)
     IS NOT DISTINCT FROM
-        (change->>'expected', n.tenant_id, n.session_id, n.grant_id, n.agent_id, n.run_id, n.workload_hash, n.connector,
+        ((change->>'expected')::revocation_state, n.tenant_id, n.session_id, n.grant_id, n.agent_id, n.run_id, n.workload_hash, n.connector,
          n.resource_ref, n.created_at)
     AND (r.lease_id IS NULL OR (
       r.lease_id = n.lease_id AND (n.state = 'done' OR r.lease_expires_at = n.lease_expires_at)
@@ -368,7 +372,7 @@ BEGIN
   IF NOT FOUND THEN
     PERFORM refuse_change('revocation', change->>'expected', EXISTS (
       SELECT FROM revocation_jobs
-      WHERE id = change->'row'->>'id' AND tenant_id = change->'row'->>'tenant_id' AND state = change->>'expected'
+      WHERE id = change->'row'->>'id' AND tenant_id = change->'row'->>'tenant_id' AND state = (change->>'expected')::revocation_state
         AND (state <> 'due' OR attempts = (change->'row'->'attempts')::integer)
     ));
   END IF;

@@ -96,7 +96,7 @@ RETURNS TABLE (ended_grant grants, ended_artifact artifacts, ended_approval appr
 LANGUAGE plpgsql AS $$
 DECLARE
   ids text[];
-  ended_state text := change->>'state';
+  ended_state grant_state := change->>'state';
   ended_when timestamptz := (change->>'at')::timestamptz;
 BEGIN
   PERFORM commit_unit(unit);
@@ -117,7 +117,7 @@ BEGIN
     WHERE g.id = ANY (ids) AND g.state = 'pending' AND a.id = g.approval_id AND a.state = 'pending'
     RETURNING a AS approval
   ), artifacts_ended AS (
-    UPDATE artifacts a SET state = ended_state, ended_at = ended_when, sealed = NULL
+    UPDATE artifacts a SET state = (change->>'state')::artifact_state, ended_at = ended_when, sealed = NULL
     WHERE a.grant_id = ANY (ids) AND a.state = 'issued'
     RETURNING a AS artifact
   ), grants_ended AS (

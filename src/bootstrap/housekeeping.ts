@@ -16,6 +16,7 @@ import { startPasses } from '../worker/passes.ts';
 import { startRevocationLoop } from '../worker/revocation-loop.ts';
 import type { Chore } from '../worker/run-once.ts';
 import type { BrokerParts } from './broker-parts.ts';
+import { Troubles } from './troubles.ts';
 
 export interface HousekeepingDeps {
   made: Pick<BrokerParts, 'current' | 'outbox'>;
@@ -60,16 +61,23 @@ const OVERDUE_INTERVAL_SECONDS = 5;
 export function startHousekeeping(deps: HousekeepingDeps, { intervalSeconds, limit }: HousekeepingPace): Housekeeping {
   const { clock, metrics, log, sealing } = deps;
   const work = workOf(deps);
-  const loop = <Report>(name: WorkerLoop, observe: (report: Report) => void) => ({
-    clock,
-    newRequestId: deps.newRequestId,
-    limit,
-    onPass(report: Report) {
-      observe(report);
-      metrics.observePass(name, clock.now());
-    },
-    onError: (error: unknown) => log.error({ error, loop: name }, 'a pass failed; the next one tries again'),
-  });
+  const loop = <Report>(name: WorkerLoop, observe: (report: Report) => void) => {
+    const troubles = new Troubles(clock, {
+      begun: (error) => log.error({ error, loop: name }, 'a pass failed; the next one tries again'),
+      over: () => log.info({ loop: name }, 'passes go through again'),
+    });
+    return {
+      clock,
+      newRequestId: deps.newRequestId,
+      limit,
+      onPass(report: Report) {
+        troubles.succeeded();
+        observe(report);
+        metrics.observePass(name, clock.now());
+      },
+      onError: (error: unknown) => troubles.failed(error),
+    };
+  };
   const stopCleanup = startCleanupLoop({
     ...loop('cleanup', (report) => metrics.observeCleanup(report)),
     expireDue: (...pass) => work.expireDue(...pass),

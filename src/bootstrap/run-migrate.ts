@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util';
-import { Client, DatabaseError } from 'pg';
+import { Client } from 'pg';
 import type { Clock } from '../domain/clock.ts';
-import { MigrationError } from '../store/postgres/migration-error.ts';
 import { type Migration, MIGRATIONS_FOLDER, readMigrations } from '../store/postgres/migration-files.ts';
 import { migrateUp, type MigrationEntry, pendingOf, readEntries } from '../store/postgres/migrations.ts';
 import type { Output } from './check-config.ts';
+import { databaseProblems } from './database-problems.ts';
 import { systemClock } from './system-clock.ts';
 import { VARIABLES } from './variables.ts';
 
@@ -52,7 +52,7 @@ export async function runMigrate(
     const migrations = await readMigrations(folder);
     return await withClient(dsn.data, (client) => COMMANDS[command](client, migrations, output, clock));
   } catch (error) {
-    for (const problem of problemsOf(error)) output.stderr(`migrate: ${problem}\n`);
+    for (const problem of databaseProblems(error)) output.stderr(`migrate: ${problem}\n`);
     return FAILED;
   }
 }
@@ -125,15 +125,4 @@ async function withClient<Result>(dsn: string, work: (client: Client) => Promise
   } finally {
     await client.end().catch(() => undefined);
   }
-}
-
-/**
- * What went wrong. Of an error of the network or the system only its code is told: its message quotes a piece of the DSN, and of one that is
- * written wrong that may be a piece of the password.
- */
-function problemsOf(error: unknown): readonly string[] {
-  if (error instanceof MigrationError) return error.problems;
-  if (!(error instanceof Error)) return ['failed'];
-  if (error instanceof DatabaseError || !('code' in error)) return [error.message];
-  return [`the database of ASB_POSTGRES_DSN cannot be reached (${String(error.code)})`];
 }

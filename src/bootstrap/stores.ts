@@ -90,12 +90,14 @@ function openMemory({ auditLog, onEvents }: OpenStoresDeps): State {
 
 /** What Postgres needs is loaded only with it: on the memory store it would be a tenth of the process. */
 async function openPostgres({ environment }: Configuration, dsn: string, { log, onEvents }: OpenStoresDeps): Promise<State> {
-  const [{ openPool }, { PostgresRepository }, { PostgresAuditChain }, { requireCurrentSchema }] = await Promise.all([
-    import('../store/postgres/pool.ts'),
-    import('../store/postgres/postgres-repository.ts'),
-    import('../store/postgres/postgres-audit-chain.ts'),
-    import('../store/postgres/migrations.ts'),
-  ]);
+  const [{ openPool }, { PostgresRepository }, { PostgresAuditChain }, { requireCurrentSchema }, { databaseProblems }] =
+    await Promise.all([
+      import('../store/postgres/pool.ts'),
+      import('../store/postgres/postgres-repository.ts'),
+      import('../store/postgres/postgres-audit-chain.ts'),
+      import('../store/postgres/migrations.ts'),
+      import('./database-problems.ts'),
+    ]);
   const pool = openPool({
     dsn,
     maxConnections: environment.ASB_POSTGRES_MAX_CONNECTIONS,
@@ -104,10 +106,16 @@ async function openPostgres({ environment }: Configuration, dsn: string, { log, 
     onError: (error) => log.warn({ error }, 'a connection to Postgres was lost; others are opened when they are needed'),
   });
   try {
-    await requireCurrentSchema(pool);
+    const unknown = await requireCurrentSchema(pool);
+    if (unknown.length > 0) {
+      log.warn(
+        { problems: unknown.map(({ file }) => file) },
+        'the database has migrations of a newer version; finish the upgrade',
+      );
+    }
   } catch (error) {
     await pool.end();
-    throw new ConfigurationError([`ASB_POSTGRES_DSN: ${error instanceof Error ? error.message : 'cannot be used'}`]);
+    throw new ConfigurationError(databaseProblems(error).map((problem) => `ASB_POSTGRES_DSN: ${problem}`));
   }
   const repository = new PostgresRepository({ pool, onCommitted: onEvents });
   const chain = new PostgresAuditChain(pool);

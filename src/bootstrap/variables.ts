@@ -59,11 +59,16 @@ const servers = list.transform((texts, context) => {
 
 const postgresUrl = z
   .string()
-  .refine(isPostgresUrl, 'write postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full');
+  .refine(
+    isPostgresUrl,
+    'write postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, with a percent-encoded password',
+  );
 
 function isPostgresUrl(text: string): boolean {
   const url = URL.parse(text);
-  return url !== null && /^postgres(ql)?:$/.test(url.protocol) && url.pathname.length > 1;
+  if (url === null || !/^postgres(ql)?:$/.test(url.protocol) || url.pathname.length <= 1) return false;
+  // A password that was not percent-encoded ends where one of these stands; what follows would be taken for a host, and logged.
+  return url.hash === '' && !`${url.pathname}${url.search}`.includes('@');
 }
 
 const flag = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true');

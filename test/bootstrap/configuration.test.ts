@@ -6,9 +6,20 @@ import { configurationTable } from '../../src/bootstrap/configuration-table.ts';
 import { ConfigurationError } from '../../src/bootstrap/configuration-error.ts';
 import { type Configuration, readConfiguration } from '../../src/bootstrap/configuration.ts';
 import { type Environment, readEnvironment, unknownVariables } from '../../src/bootstrap/environment.ts';
+import { retentionOf } from '../../src/bootstrap/stores.ts';
 import { rsaKey } from '../support/attestations.ts';
 
 const LEAST = { ASB_K8S_ISSUER: 'https://kubernetes.example', ASB_K8S_PUBLIC_KEY_FILE: '/keys/k8s.pem' };
+
+const DURABLE = {
+  ...LEAST,
+  ASB_POSTGRES_DSN: 'postgres://asb:secret@db.example/asb?sslmode=verify-full',
+  ASB_KEK_FILE: '/keys/kek',
+  ASB_SESSION_SIGNING_PRIVATE_KEY_FILE: '/keys/session.pem',
+};
+
+const without = (variables: Record<string, string>, name: string): Record<string, string> =>
+  Object.fromEntries(Object.entries(variables).filter(([other]) => other !== name));
 
 const problemsOf = (variables: Record<string, string>): readonly string[] => readEnvironment(variables).problems;
 
@@ -41,6 +52,23 @@ test.each([
   ['localhost:9000', { host: 'localhost', port: 9000 }],
 ])('the address %s is understood', (text, address) => {
   expect(parsed({ ...LEAST, ASB_ADDR: text }).ASB_ADDR).toEqual(address);
+});
+
+test('Postgres and Redis have defaults besides their addresses', () => {
+  const environment = parsed({ ...DURABLE, ASB_REDIS_ADDR: '[::1]:6379, redis.example:6380' });
+  expect(environment).toMatchObject({
+    ASB_POSTGRES_MAX_CONNECTIONS: 20,
+    ASB_REDIS_ADDR: [
+      { host: '::1', port: 6379 },
+      { host: 'redis.example', port: 6380 },
+    ],
+    ASB_REDIS_MODE: 'standalone',
+    ASB_REDIS_TLS: false,
+    ASB_REDIS_KEY_PREFIX: 'asb:',
+    ASB_WORKER_ADDR: { host: '', port: 9090 },
+  });
+  expect([retentionOf(parsed(LEAST)), retentionOf(environment)]).toEqual([300, 86_400]);
+  expect(retentionOf(parsed({ ...DURABLE, ASB_RETENTION_SECONDS: '7' }))).toBe(7);
 });
 
 describe('a mistake stops the start and says what to change', () => {
@@ -93,7 +121,51 @@ describe('a mistake stops the start and says what to change', () => {
     ['a token with a space', { ...LEAST, ASB_GITHUB_TOKEN: 'ghp_x y' }, /^ASB_GITHUB_TOKEN: must be printable ASCII/],
     ['a token that is not ASCII', { ...LEAST, ASB_GITHUB_TOKEN: 'ghp_ü' }, /^ASB_GITHUB_TOKEN: must be printable ASCII/],
     ['a level that is none', { ...LEAST, ASB_LOG_LEVEL: 'loud' }, /^ASB_LOG_LEVEL/],
-    ['a store that is not built yet', { ...LEAST, ASB_POSTGRES_DSN: 'postgres://' }, /^ASB_POSTGRES_DSN: is not supported/],
+    [
+      'a connector that is not built yet',
+      { ...LEAST, ASB_VAULT_ADDR: 'https://vault' },
+      /^ASB_VAULT_ADDR: is not supported/,
+    ],
+    ['a database without a name', { ...DURABLE, ASB_POSTGRES_DSN: 'postgres://db' }, /^ASB_POSTGRES_DSN: write postgres:/],
+    ['a database of another kind', { ...DURABLE, ASB_POSTGRES_DSN: 'mysql://db/asb' }, /^ASB_POSTGRES_DSN: write postgres:/],
+    [
+      'a password that cuts the DSN short',
+      { ...DURABLE, ASB_POSTGRES_DSN: 'postgres://asb:pa#ss@db/asb' },
+      /^ASB_POSTGRES_DSN: write postgres:.* percent-encoded/,
+    ],
+    [
+      'a password that is taken for a host',
+      { ...DURABLE, ASB_POSTGRES_DSN: 'postgres://asb:pa/ss@db/asb' },
+      /^ASB_POSTGRES_DSN: write postgres:.* percent-encoded/,
+    ],
+    ['a database whose secrets nobody could open again', without(DURABLE, 'ASB_KEK_FILE'), /^ASB_KEK_FILE: must be set/],
+    [
+      'a database whose sessions end with the process',
+      without(DURABLE, 'ASB_SESSION_SIGNING_PRIVATE_KEY_FILE'),
+      /^ASB_SESSION_SIGNING_PRIVATE_KEY_FILE: must be set/,
+    ],
+    ['events in two places', { ...DURABLE, ASB_AUDIT_FILE: '/a' }, /^ASB_AUDIT_FILE: is for the memory store/],
+    ['a password for no Redis', { ...LEAST, ASB_REDIS_PASSWORD: 'x' }, /^ASB_REDIS_PASSWORD: goes with ASB_REDIS_ADDR/],
+    ['a Redis without a port', { ...LEAST, ASB_REDIS_ADDR: 'redis' }, /^ASB_REDIS_ADDR: write HOST:PORT/],
+    ['one of several without a port', { ...LEAST, ASB_REDIS_ADDR: 'a:1,b' }, /^ASB_REDIS_ADDR: write HOST:PORT/],
+    [
+      'sentinels that watch nobody',
+      { ...LEAST, ASB_REDIS_ADDR: 'a:26379', ASB_REDIS_MODE: 'sentinel' },
+      /^ASB_REDIS_SENTINEL_NAME: goes with/,
+    ],
+    ['a mode that is none', { ...LEAST, ASB_REDIS_ADDR: 'a:1', ASB_REDIS_MODE: 'ring' }, /^ASB_REDIS_MODE/],
+    [
+      'authorities for a connection in clear',
+      { ...LEAST, ASB_REDIS_ADDR: 'a:1', ASB_REDIS_TLS_CA_FILE: '/ca' },
+      /^ASB_REDIS_TLS_CA_FILE: goes with ASB_REDIS_TLS=true/,
+    ],
+    ['a user without a password', { ...LEAST, ASB_REDIS_ADDR: 'a:1', ASB_REDIS_USERNAME: 'u' }, /^ASB_REDIS_PASSWORD: must/],
+    ['a flag that is neither', { ...LEAST, ASB_REDIS_ADDR: 'a:1', ASB_REDIS_TLS: 'yes' }, /^ASB_REDIS_TLS: must be true or/],
+    [
+      'a prefix that chooses a node',
+      { ...LEAST, ASB_REDIS_ADDR: 'a:1', ASB_REDIS_KEY_PREFIX: '{a}' },
+      /^ASB_REDIS_KEY_PREFIX/,
+    ],
     [
       'a delegation nobody could check',
       { ...LEAST, ASB_DELEGATION_ISSUER: 'x' },

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { AuditEvent } from '../../src/domain/audit-event.ts';
 import { TENANT } from '../support/entities.ts';
-import { CONTEXT, type LeaseWorld, makeLeaseWorld, OPERATOR, outcomeOf, PROXY_REQUEST, settle } from './lease-world.ts';
+import { CONTEXT, type LeaseWorld, makeLeaseWorld, OPERATOR, outcomeOf, PROXY_REQUEST } from './lease-world.ts';
 
 // A process is killed between every pair of its steps, and another one goes on with what it left behind.
 
@@ -208,7 +208,6 @@ describe.each(stories)('killed while $name', ({ begin, then }) => {
       const interrupted = await begin(world);
       world.effects.killAt(moment);
       answer = await outcomeOf(interrupted());
-      await settle(2);
       if (world.effects.isDead) answer = 'killed';
       await recover(world);
       const where = `at moment ${moment}: ${world.effects.log.join(', ')}`;

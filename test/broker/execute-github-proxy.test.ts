@@ -3,7 +3,7 @@ import { unavailable, upstreamError } from '../../src/domain/errors.ts';
 import type { HandleHash } from '../../src/domain/ids.ts';
 import { MemoryRuntimeStore } from '../../src/store/memory/memory-runtime-store.ts';
 import { TENANT } from '../support/entities.ts';
-import { CONTEXT, type LeaseWorld, makeLeaseWorld, OPERATOR, outcomeOf, PROXY_REQUEST, settle } from './lease-world.ts';
+import { CONTEXT, type LeaseWorld, makeLeaseWorld, OPERATOR, outcomeOf, PROXY_REQUEST, until } from './lease-world.ts';
 
 let world: LeaseWorld;
 let token: string;
@@ -156,7 +156,7 @@ describe('the budget holds when the runtime store has lost its data', () => {
       return send(options);
     };
     const underWay = [call(), call()];
-    await settle();
+    await until(() => world.effects.log.filter((line) => line === 'send').length === 2);
     loseRuntime();
     await expect(call()).rejects.toMatchObject({
       message: 'the handle already has 2 calls under way; wait for one to end',

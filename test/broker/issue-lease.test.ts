@@ -12,7 +12,7 @@ import {
   OPERATOR,
   outcomeOf,
   REQUEST,
-  settle,
+  until,
 } from './lease-world.ts';
 
 let world: LeaseWorld;
@@ -134,8 +134,10 @@ async function requestFailing({ fault, error }: Failure): Promise<unknown> {
   if (fault !== undefined) world.ledger.failNext('issue', fault);
   if (error !== undefined) world.leases.issue = () => Promise.reject(error);
   const asked = world.request(token).catch((thrown: unknown) => thrown);
-  await settle();
-  world.clock.advance(10);
+  if (fault === 'hang_before' || fault === 'hang_after' || fault === 'late_effect') {
+    await until(() => world.ledger.asked.issue === 1);
+    world.clock.advance(10);
+  }
   return asked;
 }
 
@@ -167,11 +169,16 @@ describe('when the connector', () => {
   });
 
   test('pays no heed to its deadline, it is left behind a second later', async () => {
-    world.leases.issue = () => new Promise(() => undefined);
+    const heard: AbortSignal[] = [];
+    world.leases.issue = ({ signal }) => {
+      heard.push(signal);
+      return new Promise(() => undefined);
+    };
     const asked = outcomeOf(world.request(token));
-    await settle();
+    await until(() => heard.length === 1);
     world.clock.advance(10.9);
-    await settle();
+    expect(heard[0]?.aborted).toBe(true);
+    await new Promise(setImmediate);
     expect(world.audit.types()).not.toContain('lease.failed');
     world.clock.advance(0.1);
     expect(await asked).toBe('deadline_exceeded');
@@ -190,7 +197,7 @@ describe('when the connector', () => {
     const gone = new AbortController();
     const context = { ...CONTEXT, signal: gone.signal };
     const asked = world.broker.requestGrant({ ...REQUEST, sessionToken: token }, context);
-    await settle();
+    await until(() => heard.length === 1);
     gone.abort(new Error('the caller went away'));
     expect(heard.map(({ aborted }) => aborted)).toEqual([false]);
     tell(undefined);

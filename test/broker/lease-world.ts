@@ -295,7 +295,7 @@ export async function outcomeOf<Answer>(call: Promise<Answer>): Promise<Answer |
   }
 }
 
-/** Lets what has been begun go on until it waits for the clock. */
-export const settle = async (turns = 20): Promise<void> => {
-  for (let turn = 0; turn < turns; turn += 1) await new Promise(setImmediate);
-};
+/** Lets what has been begun go on until something holds. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise(setImmediate);
+}

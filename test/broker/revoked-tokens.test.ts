@@ -1,8 +1,8 @@
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { unavailable } from '../../src/domain/errors.ts';
 import type { GrantId } from '../../src/domain/ids.ts';
 import type { ActiveSession } from '../../src/domain/session.ts';
-import { CONTEXT, type LeaseWorld, makeLeaseWorld, OPERATOR, outcomeOf, settle } from './lease-world.ts';
+import { CONTEXT, type LeaseWorld, makeLeaseWorld, OPERATOR, outcomeOf, until } from './lease-world.ts';
 
 let world: LeaseWorld;
 let token: string;
@@ -50,34 +50,38 @@ describe('the token of a session is marked as revoked', () => {
 });
 
 describe('whoever waits with a token that is revoked meanwhile', () => {
-  const wait = () => outcomeOf(world.broker.getGrant({ credential: token, grantId, waitSeconds: 30 }, CONTEXT));
+  /** Begins to wait. Answers when it has looked once and waits for its next look. */
+  async function wait() {
+    const schedule = vi.spyOn(world.clock, 'schedule');
+    const answer = outcomeOf(world.broker.getGrant({ credential: token, grantId, waitSeconds: 30 }, CONTEXT));
+    await until(() => schedule.mock.calls.length === 1);
+    return { answer, looks: () => schedule.mock.calls.length };
+  }
 
   test('hears that, at the next look', async () => {
-    const waiting = wait();
-    await settle();
+    const waiting = await wait();
     await revokeSession(OPERATOR);
     world.clock.advance(0.5);
-    expect(await waiting).toBe('unauthorized');
+    expect(await waiting.answer).toBe('unauthorized');
   });
 
   test('hears how the grant stands where the marks are away', async () => {
-    const waiting = wait();
-    await settle();
+    const waiting = await wait();
     await revokeSession(OPERATOR);
     world.runtime.isTokenRevoked = () => Promise.reject(unavailable('Redis is away'));
     world.clock.advance(0.5);
-    expect(await waiting).toMatchObject({ state: 'expired', delivery: null });
+    expect(await waiting.answer).toMatchObject({ state: 'expired', delivery: null });
   });
 
   test("goes on waiting when it was another's", async () => {
     const other = await world.openSession();
-    const waiting = wait();
-    await settle();
+    const waiting = await wait();
     await world.broker.revokeSession({ credential: OPERATOR, sessionId: other.session.id, reason: '' }, CONTEXT);
-    for (let look = 0; look < 60; look += 1) {
+    for (let look = 2; look <= 60; look += 1) {
       world.clock.advance(0.5);
-      await settle(5);
+      await until(() => waiting.looks() === look);
     }
-    expect(await waiting).toMatchObject({ state: 'pending' });
+    world.clock.advance(0.5);
+    expect(await waiting.answer).toMatchObject({ state: 'pending' });
   });
 });

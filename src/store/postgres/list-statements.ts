@@ -8,7 +8,7 @@ export const LIST_SESSIONS: Statement = {
   text: `
     SELECT ${SESSION_COLUMNS} FROM sessions
     WHERE tenant_id = $1
-      AND ($2::text IS NULL OR state = $2)
+      AND ($2::text IS NULL OR state = $2::session_state)
       AND ($3::text IS NULL OR agent_id = $3)
       AND ($4::text IS NULL OR run_id = $4)
       AND ($5::text IS NULL OR workload_hash = $5)
@@ -20,7 +20,7 @@ export const LIST_GRANTS: Statement = {
   text: `
     SELECT ${GRANT_COLUMNS} FROM grants
     WHERE tenant_id = $1
-      AND ($2::text IS NULL OR state = $2)
+      AND ($2::text IS NULL OR state = $2::grant_state)
       AND ($3::text IS NULL OR session_id = $3)
       AND ($4::text IS NULL OR agent_id = $4)
       AND ($5::text IS NULL OR run_id = $5)
@@ -33,7 +33,7 @@ export const LIST_APPROVALS: Statement = {
   text: `
     SELECT ${APPROVAL_COLUMNS} FROM approvals
     WHERE tenant_id = $1
-      AND ($2::text IS NULL OR state = $2)
+      AND ($2::text IS NULL OR state = $2::approval_state)
       AND ($3::text IS NULL OR session_id = $3)
       AND ($4::text IS NULL OR id < $4)
     ORDER BY id DESC LIMIT $5`,
@@ -43,7 +43,7 @@ export const LIST_REVOCATIONS: Statement = {
   text: `
     SELECT ${REVOCATION_COLUMNS} FROM revocation_jobs
     WHERE tenant_id = $1
-      AND ($2::text IS NULL OR state = $2)
+      AND ($2::text IS NULL OR state = $2::revocation_state)
       AND ($3::text IS NULL OR grant_id = $3)
       AND ($4::text IS NULL OR connector = $4)
       AND ($5::text IS NULL OR id < $5)

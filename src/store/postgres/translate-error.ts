@@ -91,5 +91,7 @@ function describe(failure: unknown): unknown {
   const names = Object.entries({ table, column, constraint, routine }).flatMap(([name, value]) =>
     value === undefined ? [] : [`${name} ${value}`],
   );
-  return new Error([`Postgres ${severity} ${code}`, ...(quotesData ? [] : [failure.message]), ...names].join(', '));
+  const words = [`Postgres ${severity} ${code}`, ...(quotesData ? [] : [failure.message]), ...names].join(', ');
+  // The log keeps an error's code, and no foreign words.
+  return Object.assign(new Error(words), { code });
 }

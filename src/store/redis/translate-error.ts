@@ -20,12 +20,20 @@ export const redisUnavailable = (error: unknown): BrokerError =>
  */
 export function loggableError(error: unknown): Error {
   if (!(error instanceof Error)) return new Error('Redis: unknown error');
-  if (error.name === 'ReplyError')
-    return new Error(`Redis answered ${REPLY_CODE.exec(error.message)?.[0] ?? 'with an error'}`);
+  if (error.name === 'ReplyError') {
+    const code = REPLY_CODE.exec(error.message)?.[0];
+    return withCode(new Error(`Redis answered ${code ?? 'with an error'}`), code);
+  }
+  const code = 'code' in error ? String(error.code) : undefined;
   // Node's errors about several addresses of one host have no message of their own.
-  const text = error.message === '' && 'code' in error ? String(error.code) : error.message;
-  return new Error(`Redis: ${text.replace(REPEATED_REPLY, '$1').replace(RETRY, '')}${lastNodeError(error)}`);
+  const text = error.message === '' && code !== undefined ? code : error.message;
+  const words = `Redis: ${text.replace(REPEATED_REPLY, '$1').replace(RETRY, '')}${lastNodeError(error)}`;
+  return withCode(new Error(words), code);
 }
+
+/** The log keeps an error's code, and no foreign words. */
+const withCode = (error: Error, code: string | undefined): Error =>
+  code === undefined ? error : Object.assign(error, { code });
 
 /** A cluster's client tells what its last node said. */
 const lastNodeError = (error: Error): string =>

@@ -6,7 +6,7 @@ import { readCheckpoint } from '../../../src/audit/checkpoints.ts';
 import { makeAuditSealer } from '../../../src/audit/seal-events.ts';
 import { type Verdict, verifyChain } from '../../../src/audit/verify-chain.ts';
 import { ephemeralKeyRing } from '../../../src/crypto/key-ring.ts';
-import type { ChainHash, ChainLink, SealedEvent } from '../../../src/domain/audit-chain.ts';
+import type { AuditChain, ChainHash, ChainLink, SealedEvent } from '../../../src/domain/audit-chain.ts';
 import type { AuditEvent } from '../../../src/domain/audit-event.ts';
 import type { EventId, TenantId } from '../../../src/domain/ids.ts';
 import type { KeyRing } from '../../../src/domain/key-ring.ts';
@@ -25,11 +25,11 @@ const INSERT = `
 const BATCH_SIZE = 3;
 
 /** A database of its own, in which each test has a tenant of its own. */
-export async function openChainWorld() {
+export async function openChainWorld(signing?: KeyRing) {
   const database = await openDatabase();
   const pool = openPool({ dsn: database.dsn, maxConnections: 4, statementTimeoutMs: 10_000, lockTimeoutMs: 10_000 });
   const chains = new PostgresAuditChain(pool);
-  const keys = await ephemeralKeyRing();
+  const keys = signing ?? (await ephemeralKeyRing());
   return {
     dsn: database.dsn,
     pool,
@@ -80,8 +80,13 @@ export class TenantWorld {
     await this.#pool.query(INSERT, valuesOf(event));
   }
 
-  async seal(keys = this.keys): Promise<void> {
-    const sealer = makeAuditSealer({ chain: this.chains, keys, clock: this.#clock, batchSize: BATCH_SIZE });
+  /** Seals the events of this tenant, and leaves those of others. */
+  async seal(): Promise<void> {
+    const chain: AuditChain = {
+      tenantsWithUnsealedEvents: () => Promise.resolve([this.id]),
+      sealBatch: (...batch) => this.chains.sealBatch(...batch),
+    };
+    const sealer = makeAuditSealer({ chain, keys: this.keys, clock: this.#clock, batchSize: BATCH_SIZE });
     await sealer.seal(new AbortController().signal);
   }
 

@@ -79,6 +79,7 @@ it('speaks to the nodes of a cluster by the names that they have there', async (
   const at = await start(
     ['DNS:localhost'],
     ...['--cluster-enabled', 'yes', '--cluster-announce-hostname', 'localhost'],
+    ...['--tls-cluster', 'yes', '--tls-ca-cert-file', authority.caFile],
     ...['--cluster-preferred-endpoint-type', 'hostname'],
   );
   const operator = await open({ host: '127.0.0.1', port: at }, { ca: authority.ca, servername: 'localhost' });
