@@ -1,11 +1,31 @@
 import { defineConfig } from 'vitest/config';
 
+/** What must come out alike whatever the state is kept in. */
+const ON_EVERY_STORE = [
+  'main-job',
+  'approvals',
+  'attacks',
+  'budgets',
+  'canary',
+  'canary-approvals',
+  'never-500',
+  'operators',
+  'other-tenants',
+  'proof-of-possession',
+  'reuse',
+  'under-way',
+  'waiting',
+].map((name) => `test/e2e/${name}.test.ts`);
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    exclude: ['test/faults/**'],
     globalSetup: ['test/support/servers/global-setup.ts'],
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    projects: [
+      { extends: true, test: { name: 'all', include: ['test/**/*.test.ts'], exclude: ['test/faults/**'] } },
+      // The same again, on Postgres and Redis.
+      { extends: true, test: { name: 'durable', include: ON_EVERY_STORE, env: { ASB_TEST_STORES: 'durable' } } },
+    ],
   },
 });

@@ -243,7 +243,7 @@ describe('what is wrong with the configuration stops the start, in one message',
     };
     const { code, stderr } = await run({ ...least(), ...mistakes });
     expect(code).toBe(1);
-    expect(stderr).toContain('the configuration has 5 mistakes');
+    expect(stderr).toContain('the configuration has 8 mistakes');
     for (const name of Object.keys(mistakes)) expect(stderr).toContain(`- ${name}: `);
     expect(stderr).not.toContain('canary');
     expect(stderr).not.toContain('    at ');

@@ -125,11 +125,18 @@ export async function startAsb(
     // On the memory store they come by way of the log.
     ...(isDurable && { onEvents: (events: readonly AuditEvent[]) => audit.append(events) }),
   };
+  let made = Promise.resolve();
   const api = await makeApi(await readConfiguration(variables), {
     ...common,
     auditLog: audit,
     ...(parts.memory && { memory: parts.memory }),
+    aroundStores(stores) {
+      // As if the deployment had run for an hour: a store that is new to proofs refuses those that it may have forgotten.
+      made = untilReached(() => stores.runtime.forgetExpired(new Date(clock.now().getTime() - 3_600_000)));
+      return stores;
+    },
   });
+  await made;
   const worker = isDurable ? await startWorker(variables, common) : null;
   const [url, grpcUrl] = (await api.start()).map((address) => `http://${address}`) as [string, string];
   const clients = [
@@ -191,6 +198,16 @@ export async function startAsb(
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+/** A busy machine may be slow to connect. */
+async function untilReached(use: () => Promise<void>, tries = 10): Promise<void> {
+  try {
+    await use();
+  } catch (error) {
+    if (tries === 1) throw error;
+    await untilReached(use, tries - 1);
+  }
 }
 
 /** A worker beside the API, on the same clock. */
