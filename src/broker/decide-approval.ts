@@ -1,3 +1,4 @@
+import { withoutBearerSecrets } from '../domain/bearer-secrets.ts';
 import { type Approval, type ApprovalDecision, type Approver, decideApproval, isSamePerson } from '../domain/approval.ts';
 import type { CallContext } from '../domain/call-context.ts';
 import { conflict, forbidden, notFound } from '../domain/errors.ts';
@@ -107,7 +108,8 @@ export const noSuchApproval = () => notFound('approval_id: no such approval');
  * said: the decision stands then, and its grant has come to nothing.
  */
 export function recordDecision(deps: RecordDecisionDeps): RecordDecision {
-  return async (context, trail, { approval, approver, decision, comment }) => {
+  return async (context, trail, { approval, approver, decision, comment: words }) => {
+    const comment = withoutBearerSecrets(words);
     trail.subject = approvalSubject(approval);
     trail.details = { ...trail.details, approver: approver.subject, approver_issuer: approver.issuer };
     if (approval.excluded.some((person) => isSamePerson(person, approver))) {

@@ -1,3 +1,4 @@
+import { withoutBearerSecrets } from '../domain/bearer-secrets.ts';
 import type { CallContext } from '../domain/call-context.ts';
 import type { RuntimeStore } from '../domain/runtime-store.ts';
 import { type ActiveSession, endSession } from '../domain/session.ts';
@@ -20,11 +21,12 @@ export function stageRevokedSession(
   context: Pick<CallContext, 'requestId'>,
   unit: UnitOfWork,
   session: ActiveSession,
-  { reason, by, onGrant }: SessionRevocation,
+  { reason: words, by, onGrant }: SessionRevocation,
 ): void {
   const at = deps.clock.now();
   const { tenantId, id: sessionId } = session;
   const author: Record<string, string> = by === null ? {} : { by };
+  const reason = withoutBearerSecrets(words);
   unit.updateSession({ expected: 'active', next: endSession(session, 'revoked', at, reason) });
   const details = { reason, ...author };
   unit.record(auditEvent(deps, context, 'session.revoked', sessionSubject(session), { details }));

@@ -1,3 +1,4 @@
+import { withoutBearerSecrets } from '../domain/bearer-secrets.ts';
 import type { Block } from '../domain/block.ts';
 import type { CallContext } from '../domain/call-context.ts';
 import type { GrantId, RunId, TenantId, WorkloadHash } from '../domain/ids.ts';
@@ -55,7 +56,8 @@ function revokeAll<Request extends Common>(
 ): UseCase<Request, RevokeAllResponse> {
   return (request, context) =>
     auditRefusals(deps, context, 'operator.refused', async (trail) => {
-      const { tenantId, reason } = request;
+      const { tenantId } = request;
+      const reason = withoutBearerSecrets(request.reason);
       const target = targetOf(request);
       const subject = { tenantId, ...target };
       const operator = await authenticateOperator(deps, request.credential, trail);

@@ -1,3 +1,4 @@
+import { withoutBearerSecrets } from '../domain/bearer-secrets.ts';
 import { notFound } from '../domain/errors.ts';
 import { type EndedGrant, endGrant, type Grant } from '../domain/grant.ts';
 import type { CallContext } from '../domain/call-context.ts';
@@ -78,5 +79,5 @@ const noSuchGrant = () => notFound('grant_id: no such grant');
 
 /** What still waits for a human gave nothing out, so there is nothing to revoke: it expires. */
 function endedBy(grant: Grant, reason: string, at: Date): EndedGrant {
-  return endGrant(grant, grant.state === 'pending' ? 'expired' : 'revoked', at, reason);
+  return endGrant(grant, grant.state === 'pending' ? 'expired' : 'revoked', at, withoutBearerSecrets(reason));
 }
