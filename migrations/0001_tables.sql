@@ -266,8 +266,8 @@ CREATE TABLE audit_events (
 );
 CREATE INDEX audit_events_by_tenant ON audit_events (tenant_id, position);
 CREATE INDEX audit_events_by_type ON audit_events (tenant_id, type, position);
-CREATE INDEX audit_events_by_session ON audit_events (tenant_id, session_id, position) WHERE session_id IS NOT NULL;
-CREATE INDEX audit_events_by_grant ON audit_events (tenant_id, grant_id, position) WHERE grant_id IS NOT NULL;
+CREATE INDEX audit_events_by_session ON audit_events (tenant_id, session_id, position);
+CREATE INDEX audit_events_by_grant ON audit_events (tenant_id, grant_id, position);
 CREATE INDEX audit_events_by_approval ON audit_events (tenant_id, approval_id, position) WHERE approval_id IS NOT NULL;
 CREATE INDEX audit_events_unsealed ON audit_events (tenant_id, position) WHERE chain_seq IS NULL;
 CREATE UNIQUE INDEX audit_events_in_chain ON audit_events (tenant_id, chain_seq) WHERE chain_seq IS NOT NULL;

@@ -54,31 +54,42 @@ BEGIN
   END IF;
 END $$;
 
--- Whoever has room for a grant keeps others of the same session waiting until it is made.
-CREATE FUNCTION require_room_for_grant(change jsonb) RETURNS void
+-- Whoever has room for a grant keeps others of the same session waiting until it is made: the session is locked by now.
+CREATE FUNCTION refuse_without_room(session text, max_open bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
   open bigint;
 BEGIN
-  PERFORM FROM sessions WHERE id = change->>'session_id' FOR NO KEY UPDATE;
   -- The order says which index: see above.
   SELECT count(*) INTO open FROM (
-    SELECT FROM grants WHERE session_id = change->>'session_id' AND ended_at IS NULL
-    ORDER BY id LIMIT (change->'max_open')::bigint
+    SELECT FROM grants WHERE session_id = session AND ended_at IS NULL ORDER BY id LIMIT max_open
   ) AS counted;
-  IF open >= (change->'max_open')::bigint THEN
-    RAISE EXCEPTION 'the session has % grants open already; revoke one or let one run out', change->>'max_open'
-      USING ERRCODE = 'ASB02';
+  IF open >= max_open THEN
+    RAISE EXCEPTION 'the session has % grants open already; revoke one or let one run out', max_open USING ERRCODE = 'ASB02';
   END IF;
 END $$;
 
--- The lock on the session makes its end wait for the grant, or the grant for the end.
+CREATE FUNCTION require_room_for_grant(change jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM FROM sessions WHERE id = change->>'session_id' FOR NO KEY UPDATE;
+  PERFORM refuse_without_room(change->>'session_id', (change->'max_open')::bigint);
+END $$;
+
+-- The lock on the session makes its end wait for the grant, or the grant for the end. With `max_open` it requires room as well.
 CREATE FUNCTION insert_grant(change jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
   owner record;
 BEGIN
-  SELECT tenant_id, state, workload_hash INTO owner FROM sessions WHERE id = change->'row'->>'session_id' FOR SHARE;
+  IF change ? 'max_open' THEN
+    SELECT tenant_id, state, workload_hash INTO owner FROM sessions
+    WHERE id = change->'row'->>'session_id' FOR NO KEY UPDATE;
+    PERFORM refuse_without_room(change->'row'->>'session_id', (change->'max_open')::bigint);
+  ELSE
+    SELECT tenant_id, state, workload_hash INTO owner FROM sessions
+    WHERE id = change->'row'->>'session_id' FOR SHARE;
+  END IF;
   IF (owner.tenant_id = change->'row'->>'tenant_id' AND owner.state = 'active') IS NOT TRUE THEN
     RAISE EXCEPTION 'session is not active any more' USING ERRCODE = 'ASB01';
   END IF;
@@ -155,15 +166,18 @@ BEGIN
   END IF;
 END $$;
 
+-- A grant that the same unit has just made needs no look: `is_for_new_grant`.
 CREATE FUNCTION insert_artifact(change jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
   owner record;
 BEGIN
-  SELECT tenant_id, session_id, ended_at INTO owner FROM grants WHERE id = change->'row'->>'grant_id' FOR SHARE;
-  IF (owner.tenant_id = change->'row'->>'tenant_id' AND owner.session_id = change->'row'->>'session_id'
-      AND owner.ended_at IS NULL) IS NOT TRUE THEN
-    RAISE EXCEPTION 'grant is not open any more' USING ERRCODE = 'ASB01';
+  IF NOT change ? 'is_for_new_grant' THEN
+    SELECT tenant_id, session_id, ended_at INTO owner FROM grants WHERE id = change->'row'->>'grant_id' FOR SHARE;
+    IF (owner.tenant_id = change->'row'->>'tenant_id' AND owner.session_id = change->'row'->>'session_id'
+        AND owner.ended_at IS NULL) IS NOT TRUE THEN
+      RAISE EXCEPTION 'grant is not open any more' USING ERRCODE = 'ASB01';
+    END IF;
   END IF;
   INSERT INTO artifacts (id, tenant_id, session_id, grant_id, kind, handle_hash, created_at, expires_at, state, sealed)
   SELECT id, tenant_id, session_id, grant_id, kind, handle_hash, created_at, expires_at, state, sealed

@@ -1,5 +1,5 @@
--- A unit of work in one round trip: {"locks": [...], "changes": [...], "events": [...]}, as the Postgres store stages it. All of it
--- commits with the statement that calls, or nothing does.
+-- A unit of work in one round trip: locks to take first (null for none), changes in their order, and events (null for none), as the
+-- Postgres store stages them. All of it commits with the statement that calls, or nothing does.
 
 -- Takes locks ahead of the changes, for units whose changes would take them in another order than everybody else does: blocks,
 -- sessions, grants, approvals, artifacts, and those of one kind by their ids. Two that lock in one order never wait for each other.
@@ -38,12 +38,19 @@ BEGIN
   END LOOP;
 END $$;
 
-CREATE FUNCTION apply_changes(changes jsonb) RETURNS void
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION commit_unit(locks jsonb, changes jsonb, events jsonb) RETURNS void
+LANGUAGE plpgsql
+-- One plan serves all values; left to itself Postgres plans half of the statements anew each time, which costs more than they do.
+SET plan_cache_mode = force_generic_plan
+AS $$
 DECLARE
   change jsonb;
 BEGIN
-  FOR change IN SELECT * FROM jsonb_array_elements(changes) LOOP
+  IF locks IS NOT NULL THEN
+    PERFORM take_locks(locks);
+  END IF;
+  FOR place IN 0 .. jsonb_array_length(changes) - 1 LOOP
+    change := changes->place;
     CASE change->>'do'
       WHEN 'require_no_block' THEN PERFORM require_no_block(change);
       WHEN 'insert_session' THEN PERFORM insert_session(change);
@@ -69,15 +76,9 @@ BEGIN
       WHEN 'insert_block' THEN PERFORM insert_block(change);
     END CASE;
   END LOOP;
-END $$;
-
-CREATE FUNCTION commit_unit(unit jsonb) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-  IF unit ? 'locks' THEN
-    PERFORM take_locks(unit->'locks');
+  IF events IS NULL THEN
+    RETURN;
   END IF;
-  PERFORM apply_changes(unit->'changes');
   -- Last of all: whoever had to wait for this unit writes its own events after these.
   INSERT INTO audit_events (
     id, at, type, request_id, tenant_id, agent_id, run_id, workload_hash, session_id, grant_id, artifact_id, approval_id,
@@ -86,20 +87,23 @@ BEGIN
   SELECT
     id, at, type, request_id, tenant_id, agent_id, run_id, workload_hash, session_id, grant_id, artifact_id, approval_id,
     code, reason, revision, details
-  FROM jsonb_populate_recordset(NULL::audit_events, unit->'events');
+  -- The first is whole; each of the others says what it has different.
+  FROM jsonb_populate_recordset(jsonb_populate_record(NULL::audit_events, events->0), events);
 END $$;
 
 -- The part of a unit up to the end of a session's grants. It answers what ended, each grant with its artifact and its approval
 -- where they ended with it: the caller needs them to write the events, and commits them with the rest of the unit in one transaction.
-CREATE FUNCTION end_grants_of_session(unit jsonb, change jsonb)
+CREATE FUNCTION end_grants_of_session(locks jsonb, changes jsonb, change jsonb)
 RETURNS TABLE (ended_grant grants, ended_artifact artifacts, ended_approval approvals)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan
+AS $$
 DECLARE
   ids text[];
   ended_state grant_state := change->>'state';
   ended_when timestamptz := (change->>'at')::timestamptz;
 BEGIN
-  PERFORM commit_unit(unit);
+  PERFORM commit_unit(locks, changes, NULL);
   ids := ARRAY(
     SELECT id FROM grants
     WHERE session_id = change->>'session_id' AND tenant_id = change->>'tenant_id' AND ended_at IS NULL

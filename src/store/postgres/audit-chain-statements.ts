@@ -26,7 +26,10 @@ export const MOVE_HEAD: Statement = {
   text: `UPDATE audit_chain_heads SET chain_seq = $2::bigint, chain_hash = decode($3, 'hex') WHERE tenant_id = $1`,
 };
 
-/** $1 tenant, $2 ids, $3 numbers, $4 hashes. Answers how many were still unsealed. */
+/**
+ * $1 tenant, $2 ids, $3 numbers, $4 hashes, $5 the position of the last: however many more wait, they need not be looked at. Answers how
+ * many were still unsealed.
+ */
 export const SEAL_EVENTS: Statement = {
   text: `
     WITH sealed AS (
@@ -34,6 +37,7 @@ export const SEAL_EVENTS: Statement = {
       SET chain_seq = link.seq, chain_hash = decode(link.hash, 'hex')
       FROM unnest($2::text[], $3::bigint[], $4::text[]) AS link (id, seq, hash)
       WHERE event.id = link.id COLLATE "C" AND event.tenant_id = $1 AND event.chain_seq IS NULL
+        AND event.position <= $5::bigint
       RETURNING event.id
     )
     SELECT count(*)::text AS count FROM sealed`,

@@ -4,7 +4,8 @@ import type { ExpiredApproval } from '../../domain/approval.ts';
 import type { Artifact } from '../../domain/artifact.ts';
 import { type Database, type Row, type Run, StatementFailure } from './database.ts';
 import { readApproval, readArtifact, readGrant } from './read-rows.ts';
-import { RecordedEvents, type StagedUnit } from './staged-unit.ts';
+import { RecordedEvents } from './recorded-events.ts';
+import type { StagedUnit, UnitPart } from './staged-unit.ts';
 import { COMMIT_UNIT, END_GRANTS_OF_SESSION, FIND_EVENT } from './unit-statements.ts';
 
 /**
@@ -44,21 +45,26 @@ function tryToCommit(database: Database, unit: StagedUnit, events: RecordedEvent
   if (only.end !== null) return database.inTransaction((run) => commitInParts(run, unit, events));
   events.addAll(only.events);
   // Where nothing has to be answered in between, one statement is the whole transaction.
-  return database.once(COMMIT_UNIT, [unit.toJson(only, events.json)]);
+  return database.once(COMMIT_UNIT, [unit.locks, changesOf(only), events.toJson()]);
 }
 
 async function commitInParts(run: Run, unit: StagedUnit, events: RecordedEvents): Promise<void> {
+  let locks = unit.locks;
   for (const part of unit.parts) {
     events.addAll(part.events);
     if (part.end === null) {
-      await run(COMMIT_UNIT, [unit.toJson(part, events.json)]);
+      await run(COMMIT_UNIT, [locks, changesOf(part), events.toJson()]);
       return;
     }
-    for (const row of await run(END_GRANTS_OF_SESSION, [unit.toJson(part, []), part.end.change])) {
+    const ended = await run(END_GRANTS_OF_SESSION, [locks, changesOf(part), part.end.change]);
+    locks = null;
+    for (const row of ended) {
       for (const event of part.end.events(...readEnded(row))) events.add(event);
     }
   }
 }
+
+const changesOf = ({ changes }: UnitPart): string => `[${changes.join(',')}]`;
 
 function readEnded(row: Row): [EndedGrant, Artifact | null, ExpiredApproval | null] {
   const grant = readGrant(row, 'grant_');

@@ -27,17 +27,13 @@ const MAX_LIFETIME_SECONDS = 30 * 60;
  * What the statements rely on, whatever the database or the role is set to: a statement sees what has committed when it starts, and
  * dates are written as pg reads them. Compiling a plan pays for none of them.
  */
-const SESSION_SETTINGS = {
-  default_transaction_isolation: 'read\\ committed',
-  datestyle: 'ISO',
-  jit: 'off',
-};
+const SERVER_SETTINGS = '-c default_transaction_isolation=read\\ committed -c datestyle=ISO -c jit=off';
 
 /** Opens connections when they are needed. Nothing is connected yet when it returns. */
 export function openPool(settings: PoolSettings): Pool {
   const { statementTimeoutMs, lockTimeoutMs, onError = () => undefined } = settings;
   const pool = new Pool({
-    connectionString: settings.dsn,
+    connectionString: withServerSettings(settings.dsn),
     max: settings.maxConnections,
     application_name: settings.applicationName ?? 'asb',
     connectionTimeoutMillis: settings.connectionTimeoutMs ?? CONNECTION_TIMEOUT_MS,
@@ -49,15 +45,20 @@ export function openPool(settings: PoolSettings): Pool {
     // A process that froze in the middle of a transaction gives its locks up.
     idle_in_transaction_session_timeout: statementTimeoutMs,
     query_timeout: statementTimeoutMs + READ_MARGIN_MS,
-    options: Object.entries(SESSION_SETTINGS)
-      .map(([name, value]) => `-c ${name}=${value}`)
-      .join(' '),
     types: TYPES,
   });
   // A lost connection that nobody listens to would end the process.
   pool.on('error', onError);
   pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
+}
+
+/** The `options` of a DSN come before anybody else's, so the settings join those that it has. */
+function withServerSettings(dsn: string): string {
+  const url = new URL(dsn);
+  const own = url.searchParams.get('options');
+  url.searchParams.set('options', own === null ? SERVER_SETTINGS : `${own} ${SERVER_SETTINGS}`);
+  return url.href;
 }
 
 /** Counts fit into a number; all else is parsed as pg does, dates to the millisecond. */

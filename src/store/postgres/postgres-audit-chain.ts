@@ -128,13 +128,14 @@ async function sealWith(
 ): Promise<number | null> {
   const [claimed] = await run(CLAIM_HEAD, [tenantId]);
   if (claimed === undefined) return null;
-  const waiting = await run(UNSEALED_EVENTS, [tenantId, null, limit]);
-  if (waiting.length === 0) return 0;
+  const waiting = (await run(UNSEALED_EVENTS, [tenantId, null, limit])).map((row) => UnsealedEventRow.parse(row));
+  const end = waiting.at(-1);
+  if (end === undefined) return 0;
   const [last] = await run(LAST_CHECKPOINT, [tenantId]);
   const { links, checkpoint } = await seal({
     head: toLink(LinkRow.parse(claimed)),
     lastCheckpoint: last === undefined ? null : toCheckpoint(CheckpointRow.parse(last)),
-    events: waiting.map((row) => toEvent(UnsealedEventRow.parse(row))),
+    events: waiting.map(toEvent),
   });
   const numbers = links.map(({ seq }) => String(seq));
   const [sealed] = await run(SEAL_EVENTS, [
@@ -142,11 +143,12 @@ async function sealWith(
     links.map(({ eventId }) => eventId),
     numbers,
     links.map(({ hash }) => hash),
+    end.place,
   ]);
   if (CountRow.parse(sealed).count !== links.length) throw new Error('events that were being sealed are not there any more');
-  const end = [tenantId, String(checkpoint.seq), checkpoint.hash];
-  await run(MOVE_HEAD, end);
-  await run(ADD_CHECKPOINT, [...end, checkpoint.signedAt, checkpoint.jws]);
+  const head = [tenantId, String(checkpoint.seq), checkpoint.hash];
+  await run(MOVE_HEAD, head);
+  await run(ADD_CHECKPOINT, [...head, checkpoint.signedAt, checkpoint.jws]);
   return links.length;
 }
 

@@ -1,19 +1,19 @@
 import { APPROVAL_TRANSITIONS } from '../../domain/approval.ts';
 import { ARTIFACT_TRANSITIONS } from '../../domain/artifact.ts';
-import type { AuditEvent } from '../../domain/audit-event.ts';
 import { GRANT_TRANSITIONS, type Grant } from '../../domain/grant.ts';
-import type { GrantId } from '../../domain/ids.ts';
+import type { GrantId, SessionId, TenantId } from '../../domain/ids.ts';
 import { REVOCATION_TRANSITIONS } from '../../domain/revocation.ts';
 import { SESSION_TRANSITIONS } from '../../domain/session.ts';
 import type { EndGrantsOfSession, UnitOfWork } from '../../domain/unit-of-work.ts';
 import { LockOrder } from './lock-order.ts';
+import { RecordedEvents } from './recorded-events.ts';
 import { storableJson } from './storable-text.ts';
 import {
   approvalRow,
   artifactRow,
   blockRow,
   callRow,
-  eventRow,
+  GRANT_TERM_COLUMNS,
   grantRow,
   notificationRow,
   revocationRow,
@@ -24,26 +24,28 @@ type Call<Name extends keyof UnitOfWork> = Parameters<UnitOfWork[Name]>[0];
 
 /** A stretch of a unit: changes and events, and the end of a session's grants that comes after them, whose events are not known yet. */
 export interface UnitPart {
-  /** As `apply_changes` reads them. */
+  /** As `commit_unit` reads them. */
   readonly changes: string[];
   readonly events: RecordedEvents;
   end: { readonly change: string; readonly events: EndGrantsOfSession['events'] } | null;
 }
 
-/** Events, and what is written of each. */
-export class RecordedEvents {
-  readonly events: AuditEvent[] = [];
-  readonly json: string[] = [];
+interface NewGrant {
+  tenantId: TenantId;
+  sessionId: SessionId;
+  /** What is written of it, and where in the part. */
+  row: ReturnType<typeof grantRow>;
+  place: number;
+  maxOpen: number | null;
+  /** Whether it may still be made another, since nobody has asked for its state. */
+  isAsMade: boolean;
+}
 
-  add(event: AuditEvent): void {
-    this.events.push(event);
-    this.json.push(storableJson(eventRow(event)));
-  }
-
-  addAll(others: RecordedEvents): void {
-    this.events.push(...others.events);
-    this.json.push(...others.json);
-  }
+/** A requirement of room, and where in the part. */
+interface Room {
+  sessionId: SessionId;
+  maxOpen: number;
+  place: number;
 }
 
 /** Writes down what a unit of work is to do, as the database reads it, at the moment at which it is staged. */
@@ -51,8 +53,9 @@ export class StagedUnit implements UnitOfWork {
   readonly #parts: [UnitPart, ...UnitPart[]] = [aPart()];
   #part: UnitPart = this.#parts[0];
   readonly #locks = new LockOrder();
-  /** Where each new grant's change is, while it can still be made another. */
-  readonly #newGrants = new Map<GrantId, { part: UnitPart; place: number; row: string }>();
+  /** Grants that the unit makes, while they are as they were made. */
+  readonly #newGrants = new Map<GrantId, NewGrant>();
+  #room: Room | null = null;
   #closed = false;
 
   insertSession(session: Call<'insertSession'>): void {
@@ -68,20 +71,24 @@ export class StagedUnit implements UnitOfWork {
 
   requireRoomForGrant({ sessionId, maxOpen }: Call<'requireRoomForGrant'>): void {
     this.#locks.take('sessions', sessionId, false);
+    this.#room = { sessionId, maxOpen, place: this.#part.changes.length };
     this.#add({ do: 'require_room_for_grant', session_id: sessionId, max_open: maxOpen });
   }
 
   insertGrant(grant: Call<'insertGrant'>): void {
     this.#locks.take('sessions', grant.sessionId, true);
     this.#locks.made(grant.id);
-    const row = storableJson(grantRow(grant));
-    this.#newGrants.set(grant.id, { part: this.#part, place: this.#part.changes.length, row });
-    this.#write(insertGrantChange(row));
+    const row = grantRow(grant);
+    const maxOpen = this.#takeRoom(grant.sessionId);
+    const { tenantId, sessionId } = grant;
+    this.#newGrants.set(grant.id, { tenantId, sessionId, row, maxOpen, place: this.#part.changes.length, isAsMade: true });
+    this.#write(newGrantChange(row, maxOpen));
   }
 
   updateGrant({ expected, next }: Call<'updateGrant'>): void {
     requireTransition('grant', GRANT_TRANSITIONS, expected, next.state);
     if (this.#isMadeIssued(expected, next)) return;
+    this.#newGrants.delete(next.id);
     this.#locks.take('grants', next.id, false);
     this.#add({ do: 'update_grant', expected, row: grantRow(next) });
   }
@@ -89,7 +96,8 @@ export class StagedUnit implements UnitOfWork {
   requireIssuedGrant({ tenantId, sessionId, grantId, orExpired }: Call<'requireIssuedGrant'>): void {
     this.#locks.take('sessions', sessionId, true);
     this.#locks.take('grants', grantId, true);
-    this.#newGrants.delete(grantId);
+    const made = this.#newGrants.get(grantId);
+    if (made !== undefined) made.isAsMade = false;
     const change = { tenant_id: tenantId, session_id: sessionId, grant_id: grantId, or_expired: orExpired };
     this.#add({ do: 'require_issued_grant', ...change });
   }
@@ -104,7 +112,9 @@ export class StagedUnit implements UnitOfWork {
   insertArtifact(artifact: Call<'insertArtifact'>): void {
     this.#locks.take('grants', artifact.grantId, true);
     this.#locks.made(artifact.id);
-    this.#add({ do: 'insert_artifact', row: artifactRow(artifact) });
+    const made = this.#newGrants.get(artifact.grantId);
+    const isForNewGrant = made?.tenantId === artifact.tenantId && made.sessionId === artifact.sessionId;
+    this.#add({ do: 'insert_artifact', row: artifactRow(artifact), ...(isForNewGrant ? { is_for_new_grant: true } : {}) });
   }
 
   updateArtifact({ expected, next }: Call<'updateArtifact'>): void {
@@ -128,6 +138,8 @@ export class StagedUnit implements UnitOfWork {
   endGrantsOfSession(end: Call<'endGrantsOfSession'>): void {
     const { tenantId, sessionId, state, at, reason } = end;
     this.#requireOpen();
+    this.#newGrants.clear();
+    this.#room = null;
     this.#locks.takeSome('grants');
     this.#part.end = {
       change: storableJson({ tenant_id: tenantId, session_id: sessionId, state, at, reason }),
@@ -211,26 +223,33 @@ export class StagedUnit implements UnitOfWork {
     return this.#parts;
   }
 
-  /** A part as `commit_unit` reads it, with these events. The first part of a unit takes the unit's locks. */
-  toJson(part: UnitPart, events: readonly string[]): string {
-    const locks = part === this.#parts[0] ? this.#locks.toBeTakenFirst() : null;
-    const first = locks === null ? '' : `"locks":${locks},`;
-    return `{${first}"changes":[${part.changes.join(',')}],"events":[${events.join(',')}]}`;
+  /** What is to be locked ahead of the changes; null for nothing. */
+  get locks(): string | null {
+    return this.#locks.toBeTakenFirst();
   }
 
   /**
    * Whether a grant that this unit makes was made an issued one at once, which saves the database a change of its row. Nothing in
-   * between can tell the difference, or the grant would not be among the new ones any more.
+   * between can tell the difference.
    */
   #isMadeIssued(expected: string, next: Grant): boolean {
     const made = this.#newGrants.get(next.id);
-    if (made?.part !== this.#part || expected !== 'approved' || next.state !== 'issued') return false;
-    const { artifact_id, issued_at, ...row } = grantRow(next);
-    if (storableJson({ ...row, state: expected }) !== made.row) return false;
+    if (made?.isAsMade !== true || expected !== 'approved' || next.state !== 'issued') return false;
+    const row = grantRow(next);
+    if (!isIssueOf(made.row, row)) return false;
     this.#requireOpen();
-    this.#part.changes[made.place] = insertGrantChange(storableJson({ ...row, artifact_id, issued_at }));
-    this.#newGrants.delete(next.id);
+    this.#part.changes[made.place] = newGrantChange(row, made.maxOpen);
+    made.isAsMade = false;
     return true;
+  }
+
+  /** The limit that was required right before a grant of the session, now that the grant's own change requires it; null for none. */
+  #takeRoom(sessionId: SessionId): number | null {
+    const room = this.#room;
+    if (room?.sessionId !== sessionId || room.place !== this.#part.changes.length - 1) return null;
+    this.#part.changes.pop();
+    this.#room = null;
+    return room.maxOpen;
   }
 
   #add(change: Readonly<Record<string, unknown>>): void {
@@ -249,7 +268,14 @@ export class StagedUnit implements UnitOfWork {
 
 const aPart = (): UnitPart => ({ changes: [], events: new RecordedEvents(), end: null });
 
-const insertGrantChange = (row: string): string => `{"do":"insert_grant","row":${row}}`;
+const newGrantChange = (row: ReturnType<typeof grantRow>, maxOpen: number | null): string =>
+  storableJson({ do: 'insert_grant', ...(maxOpen === null ? {} : { max_open: maxOpen }), row });
+
+/** Whether one row is the other but for what its issue changes. */
+function isIssueOf(before: ReturnType<typeof grantRow>, after: ReturnType<typeof grantRow>): boolean {
+  for (const column of GRANT_TERM_COLUMNS) if (before[column] !== after[column]) return false;
+  return true;
+}
 
 function requireTransition<State extends string>(
   entity: string,

@@ -42,12 +42,32 @@ export const grantRow = (grant: Grant) => ({
   request_id: grant.requestId,
   request_hash: grant.requestHash,
   approval_id: grant.approvalId,
-  created_at: grant.createdAt,
-  expires_at: grant.expiresAt,
+  created_at: grant.createdAt.toISOString(),
+  expires_at: grant.expiresAt.toISOString(),
   state: grant.state,
   ...('artifactId' in grant ? { artifact_id: grant.artifactId, issued_at: grant.issuedAt } : {}),
   ...('endedAt' in grant ? { ended_at: grant.endedAt, end_reason: grant.endReason } : {}),
 });
+
+/** What is fixed when a grant is made; in the row all of it is plain values. */
+export const GRANT_TERM_COLUMNS = [
+  'id',
+  'tenant_id',
+  'session_id',
+  'agent_id',
+  'run_id',
+  'tool',
+  'capability',
+  'resource_ref',
+  'delivery_mode',
+  'ttl_seconds',
+  'reason',
+  'request_id',
+  'request_hash',
+  'approval_id',
+  'created_at',
+  'expires_at',
+] as const;
 
 /** Secret data is written with an artifact that is issued, and with no other. */
 export const artifactRow = (artifact: Artifact) => ({
@@ -157,7 +177,7 @@ export const blockRow = (block: Block) => ({
 
 export const eventRow = (event: AuditEvent) => ({
   id: event.id,
-  at: event.at,
+  at: event.at.toISOString(),
   type: event.type,
   request_id: event.requestId,
   ...subjectRow(event.subject),
@@ -166,6 +186,25 @@ export const eventRow = (event: AuditEvent) => ({
   revision: event.revision,
   details: event.details,
 });
+
+export const EVENT_ROW_COLUMNS = [
+  'id',
+  'at',
+  'type',
+  'request_id',
+  'tenant_id',
+  'agent_id',
+  'run_id',
+  'workload_hash',
+  'session_id',
+  'grant_id',
+  'artifact_id',
+  'approval_id',
+  'code',
+  'reason',
+  'revision',
+  'details',
+] as const satisfies readonly (keyof ReturnType<typeof eventRow>)[];
 
 const subjectRow = (subject: AuditEvent['subject']) => ({
   tenant_id: subject.tenantId,

@@ -416,6 +416,11 @@ describe('a head that is not the end of the chain is found', () => {
   test.each<Case>([
     ['gone', (tenant) => tenant.sql(`DELETE FROM audit_chain_heads WHERE tenant_id = $1`), ['head_changed', 9, null]],
     ['behind', async (tenant) => tenant.moveHead(await tenant.linkAt(8)), ['head_changed', 9, null]],
+    [
+      'behind, with the hash of the end',
+      async (tenant) => tenant.moveHead({ ...(await tenant.linkAt(9)), seq: 8 }),
+      ['head_changed', 9, null],
+    ],
     ['ahead', (tenant) => tenant.moveHead({ seq: 12, hash: GARBAGE }), ['removed', 10, null]],
     ['with another hash', (tenant) => tenant.moveHead({ seq: 9, hash: GARBAGE }), ['head_changed', 9, null]],
   ])('%s', async (_name, tamper, expected) => {

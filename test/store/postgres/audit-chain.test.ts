@@ -111,6 +111,15 @@ describe('a sealer that dies between two steps', () => {
       { message: 'events that were being sealed are not there any more' },
     ],
     [
+      'by naming an event that is sealed',
+      async (start) => {
+        const batch = await seal(start);
+        const sealed = batch.links[0]!.eventId.replace(/3$/, '1');
+        return { ...batch, links: batch.links.with(0, { ...batch.links[0]!, eventId: sealed }) };
+      },
+      { message: 'events that were being sealed are not there any more' },
+    ],
+    [
       'by a number that is taken, after events were sealed',
       async (start) => {
         const batch = await seal(start);

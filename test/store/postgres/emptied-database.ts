@@ -25,6 +25,8 @@ export function emptiedDatabase() {
     pool: async () => (await (opened ??= open())).pool,
     dsn: async () => (await (opened ??= open())).database.dsn,
     /** Drops every row. */
-    empty: async () => void (await (await opened)?.pool.query(EMPTY)),
+    empty: async (): Promise<void> => {
+      await (await opened)?.pool.query(EMPTY);
+    },
   };
 }
