@@ -61,6 +61,7 @@ class ChainWalk {
   readonly #tenantId: TenantId;
   readonly #keys: CheckpointKeys;
   readonly #saved: readonly Checkpoint[];
+  readonly #savedBySeq: ReadonlyMap<number, readonly Checkpoint[]>;
   /** Links before the end, the nearest one last. */
   #earlier: HeldLink[] = [];
   /** The event after `proven`. */
@@ -72,6 +73,7 @@ class ChainWalk {
     this.#tenantId = tenantId;
     this.#keys = keys;
     this.#saved = saved.filter((checkpoint) => checkpoint.tenantId === tenantId);
+    this.#savedBySeq = Map.groupBy(this.#saved, ({ seq }) => seq);
   }
 
   /** Walks as far as the chain holds. Answers why it does not hold to its end; null when it does. */
@@ -100,7 +102,7 @@ class ChainWalk {
 
   async #compareWithCheckpoints(): Promise<Finding | null> {
     const stored = await this.trail.meet(this.end);
-    const met = [...this.#saved.filter(({ seq }) => seq === this.end.seq), ...(stored === null ? [] : [stored])];
+    const met = [...(this.#savedBySeq.get(this.end.seq) ?? []), ...(stored === null ? [] : [stored])];
     if (met.some(({ hash }) => hash !== this.end.hash)) return this.#rewritten();
     if (met.length > 0) {
       this.proven = this.end;

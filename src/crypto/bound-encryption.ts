@@ -40,4 +40,4 @@ export async function decryptBound(text: string, key: ContentKey, context: strin
 }
 
 /** Whether a text is base64url in the one way that its bytes are written (RFC 4648 sections 3.5 and 5). */
-export const isBase64url = (text: string): boolean => Buffer.from(text, 'base64url').toString('base64url') === text;
+const isBase64url = (text: string): boolean => Buffer.from(text, 'base64url').toString('base64url') === text;

@@ -88,6 +88,15 @@ describe('what is not a checkpoint of ours', () => {
     }
   });
 
+  test('is one in another spelling of the same bytes', async () => {
+    const jws = await signCheckpoint(CHECKPOINT, keys);
+    const last = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'.replace(jws.at(-1)!, '');
+    const ends = [...last].map((character) => jws.slice(0, -1) + character);
+    for (const spelling of [...ends, `${jws}==`, `${jws}\n`, ` ${jws}`, jws.replace('.', '. ')]) {
+      expect(await readCheckpoint(spelling, keys), spelling.slice(-4)).toEqual({ outcome: 'not_ours' });
+    }
+  });
+
   test('is one that another key signed under the name of ours', async () => {
     const forger = await ephemeralKeyRing();
     const forged = { ...forger, signingKey: { kid, privateKey: forger.signingKey.privateKey } };
