@@ -10,7 +10,7 @@ import { parseResourceRef, type ResourceRef } from '../domain/resource.ts';
 import type { ActiveSession } from '../domain/session.ts';
 import type { SessionAuthorizer } from '../domain/session-authorizer.ts';
 import type { UnitOfWork } from '../domain/unit-of-work.ts';
-import { approvalSubject, auditEvent, auditRefusals, grantSubject } from './audit-trail.ts';
+import { approvalSubject, auditEvent, auditRefusals, grantSubject, type Trail } from './audit-trail.ts';
 import { type AuthenticateSessionDeps, authenticateSessionWith } from './authenticate-session.ts';
 import { collectGrant, type GrantAnswer, statusOf } from './collect-grant.ts';
 import { issue, type Issue, type IssueGrantDeps, type Issued, type Way, wayOf } from './issue-grant.ts';
@@ -69,14 +69,7 @@ export function requestGrant(deps: RequestGrantDeps): UseCase<RequestGrantReques
       const { tool, capability, resourceRef, deliveryMode } = request;
       const details = { tool, capability, resource_ref: resourceRef, delivery_mode: deliveryMode };
       trail.details = { ...details };
-      const { requestId } = request;
-      const isForeign = requestId !== null && withoutBearerSecrets(requestId) !== requestId;
-      const { session, found } = await authenticateSessionWith(deps, request.sessionToken, trail, context, (claims) =>
-        requestId === null || isForeign
-          ? null
-          : deps.repository.findGrantByRequestId(claims.tenantId, claims.sessionId, requestId),
-      );
-      if (isForeign) throw invalidRequest('request_id: must be an id of your own, not a handle or token');
+      const { session, found } = await whoAsks(deps, request, trail, context);
       const resource = parseResourceRef(resourceRef);
       deps.connectors.resolve(capability, resource.kind)?.checkResource(resource);
       const { tenantId, id: sessionId, runId } = session;
@@ -88,12 +81,27 @@ export function requestGrant(deps: RequestGrantDeps): UseCase<RequestGrantReques
         return await decide(deps, context, asked);
       } catch (error) {
         // The same request, sent twice at once: the other one was first.
-        if (requestId === null || !isConflict(error)) throw error;
-        const first = await deps.repository.findGrantByRequestId(tenantId, sessionId, requestId);
+        if (request.requestId === null || !isConflict(error)) throw error;
+        const first = await deps.repository.findGrantByRequestId(tenantId, sessionId, request.requestId);
         if (first === null) throw error;
         return collectGrant(deps, context, sameRequest(first, asked));
       }
     });
+}
+
+/** The caller's session and, looked up meanwhile, the grant that the request's id stands for already. */
+async function whoAsks(
+  deps: RequestGrantDeps,
+  { sessionToken, requestId }: RequestGrantRequest,
+  trail: Trail,
+  context: CallContext,
+): Promise<{ session: ActiveSession; found: Grant | null }> {
+  const isAnId = requestId === null || withoutBearerSecrets(requestId) === requestId;
+  const known = await authenticateSessionWith(deps, sessionToken, trail, context, ({ tenantId, sessionId }) =>
+    requestId !== null && isAnId ? deps.repository.findGrantByRequestId(tenantId, sessionId, requestId) : null,
+  );
+  if (!isAnId) throw invalidRequest('request_id: must be an id of your own, not a handle or token');
+  return known;
 }
 
 async function decide(deps: RequestGrantDeps, context: CallContext, asked: Asked): Promise<GrantAnswer> {

@@ -70,8 +70,8 @@ export function issueGrant(grant: Grant, artifactId: ArtifactId, issuedAt: Date)
 }
 
 /** `issued -> used`: its wrapped secret was opened. Throws `conflict` from any other state. */
-export function useGrant(grant: LiveGrant): LiveGrant {
-  requireTransition(grant, 'used');
+export function useGrant(grant: Grant): LiveGrant {
+  if (grant.state !== 'issued') throw conflict(`grant is ${grant.state}; it cannot become used`);
   return { ...grant, state: 'used' };
 }
 

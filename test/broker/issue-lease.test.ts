@@ -367,6 +367,19 @@ describe('of many at once', () => {
     expect(world.ledger.asked.issue).toBe(1);
   });
 
+  test('that share an id and are not one request, the first alone is answered', async () => {
+    await world.request(token, { requestId: 'one' });
+    const other = { requestId: 'one', reason: 'count the customers' };
+    expect(await outcomeOf(world.request(token, other))).toBe('conflict');
+    const [one, two] = await Promise.all([
+      outcomeOf(world.request(token, { ...other, requestId: 'two' })),
+      outcomeOf(world.request(token, { requestId: 'two' })),
+    ]);
+    expect(one).toMatchObject({ state: 'issued' });
+    expect(two).toBe('conflict');
+    expect(world.ledger.asked.issue).toBe(2);
+  });
+
   test('each that asks gets its own', async () => {
     const answers = await Promise.all(Array.from({ length: 50 }, () => world.request(token)));
     expect(new Set(answers.map(({ delivery }) => delivery?.artifactId)).size).toBe(50);

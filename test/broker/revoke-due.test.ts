@@ -106,13 +106,16 @@ describe('what fails is tried again', () => {
     await dueLeases(1, 30);
     world.random.next = 0;
     world.ledger.failAlways('revoke', 'fail_before');
-    let tries = 0;
+    const [retriedAt, expiredAt]: [number[], number[]] = [[], []];
     for (let second = 0; second < 60; second += 1) {
-      tries += (await world.revoke()).retried;
+      const { retried, expired } = await world.revoke();
+      if (retried > 0) retriedAt.push(second);
+      if (expired > 0) expiredAt.push(second);
       world.clock.advance(1);
     }
-    // At 0, 1, 3, 7 and 15 seconds; the next would be at 31.
-    expect(tries).toBe(5);
+    expect(retriedAt).toEqual([0, 1, 3, 7, 15]);
+    // The next try would have been at 31 seconds.
+    expect(expiredAt).toEqual([30]);
     expect(await onlyRevocation()).toMatchObject({ state: 'done', outcome: 'expired', attempts: 6 });
     expect(eventsOf('lease.expired')).toHaveLength(1);
     expect(world.ledger.asked.revoke).toBe(5);
@@ -217,7 +220,8 @@ describe('a connector that is down', () => {
       },
     };
     world.connectors.current = makeStaticResolver([hanging, other]);
-    const pass = world.revoke();
+    const neverStops = new AbortController().signal;
+    const pass = world.worker.revokeDue(9, 'req_pass', neverStops);
     await until(() => heard.length === 8);
 
     world.deps.connectors = makeStaticResolver([other]);
@@ -230,7 +234,9 @@ describe('a connector that is down', () => {
     expect(done.map(({ resourceRef }) => resourceRef)).toEqual([resource]);
     // It pays no heed to its deadline either.
     world.clock.advance(16);
-    expect(await pass).toEqual({ revoked: 0, expired: 0, retried: 10 });
+    expect(await pass).toEqual({ revoked: 0, expired: 0, retried: 9 });
+    const waiting = (await revocations()).filter((revocation) => revocation.state === 'due');
+    expect(waiting.map(({ attempts }) => attempts).sort(), 'one was left alone').toEqual([0, ...Array<number>(9).fill(1)]);
   });
 });
 
@@ -315,11 +321,46 @@ describe('a pass', () => {
     expect(await world.openCalls()).toEqual([]);
   });
 
-  test('that finds another at its claim does not do its work again', async () => {
+  test('that finds another one claiming leaves the connector to it', async () => {
     await dueLeases(10);
-    const [one, other] = await Promise.all([world.revoke(), world.revoke()]);
-    expect(one.revoked + other.revoked).toBe(10);
-    expect(world.ledger.asked.revoke).toBe(10);
+    const pass = () => world.worker.revokeDue(5, 'req_pass', new AbortController().signal);
+    expect(await Promise.all([pass(), pass()])).toEqual([{ revoked: 5, expired: 0, retried: 0 }, NOTHING]);
+  });
+
+  test('that stood still until its claim was over leaves the lease to whoever took it then', async () => {
+    await dueLeases(1);
+    const other = revokeDue({ ...world.workerDeps, repository: world.stored });
+    world.effects.commits = 0;
+    world.effects.beforeCommit = async (number) => {
+      if (number > 1) return;
+      world.clock.advance(60);
+      expect(await other(100, 'req_other', new AbortController().signal)).toMatchObject({ revoked: 1 });
+    };
+    expect(await world.revoke()).toEqual(NOTHING);
+    expect(world.ledger.asked.revoke).toBe(1);
+    expect(await onlyRevocation()).toMatchObject({ outcome: 'revoked', attempts: 2 });
+  });
+
+  test('whose lease was revoked by another meanwhile puts its own outcome on record too', async () => {
+    await dueLeases(1);
+    const other = revokeDue({ ...world.workerDeps, repository: world.stored });
+    const { revoke } = world.leases;
+    world.leases.revoke = async (request) => {
+      world.leases.revoke = revoke;
+      world.clock.advance(60);
+      await other(100, 'req_other', new AbortController().signal);
+      return revoke(request);
+    };
+    await world.revoke();
+    const outcome = ({ type, requestId }: { type: string; requestId: string }) => [type, requestId];
+    expect(world.audit.events.slice(-4).map(outcome)).toEqual([
+      ['lease.revocation_requested', 'req_pass'],
+      ['lease.revocation_requested', 'req_other'],
+      ['lease.revoked', 'req_other'],
+      ['lease.revocation_failed', 'req_pass'],
+    ]);
+    expect(await onlyRevocation()).toMatchObject({ state: 'done', outcome: 'revoked' });
+    expect(await world.openCalls()).toEqual([]);
   });
 });
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { APPROVAL_TRANSITIONS } from '../../src/domain/approval.ts';
 import { ARTIFACT_TRANSITIONS, endArtifact, type Artifact } from '../../src/domain/artifact.ts';
-import { endGrant, GRANT_TRANSITIONS, isGrantOpen, issueGrant, type Grant } from '../../src/domain/grant.ts';
+import { endGrant, GRANT_TRANSITIONS, isGrantOpen, issueGrant, useGrant, type Grant } from '../../src/domain/grant.ts';
 import { REVOCATION_TRANSITIONS } from '../../src/domain/revocation.ts';
 import { endSession, isSessionLive, SESSION_TRANSITIONS, type Session } from '../../src/domain/session.ts';
 import { aGrant, anArtifact, anArtifactId, aPendingGrant, aSession, aWrappedSecret, after } from '../support/entities.ts';
@@ -105,6 +105,7 @@ describe('random operations', () => {
 
   const grantOperations: Readonly<Record<string, Operation<Grant>>> = {
     issued: (grant) => issueGrant(grant, anArtifactId(), after(1)),
+    used: (grant) => useGrant(grant),
     denied: (grant) => endGrant(grant, 'denied', after(1), 'no'),
     revoked: (grant) => endGrant(grant, 'revoked', after(1), 'stop'),
     expired: (grant) => endGrant(grant, 'expired', after(1), 'time is up'),
@@ -116,6 +117,7 @@ describe('random operations', () => {
       'expired',
       'issued',
       'revoked',
+      'used',
     ]);
   });
 
