@@ -22,7 +22,9 @@ const secret = z.object({ artifact_id: z.string(), fields }).transform(({ fields
   return password;
 });
 const state = z.object({ state: z.string() });
-const proxied = z.object({ payload: z.string() }).transform(({ payload }) => new TextDecoder().decode(base64Decode(payload)));
+const proxied = z
+  .object({ payload: z.string() })
+  .transform(({ payload }) => new TextDecoder().decode(base64Decode(payload)));
 
 export type GrantBody = z.infer<typeof grant>;
 /** A session, as its agent knows it. */

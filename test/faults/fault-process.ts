@@ -1,8 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { KillPoint, Order, Reply } from './orders.ts';
-import { reply } from './orders.ts';
+import { type Order, type Point, type Reply, reply } from './orders.ts';
 import { within } from './within.ts';
 
 const PROGRAM = fileURLToPath(new URL('process.ts', import.meta.url));
@@ -58,16 +57,28 @@ export class FaultProcess {
     return this.#output();
   }
 
-  /** Counts its steps from now on; it dies at one of them. */
-  async count(killAt: KillPoint | null): Promise<void> {
-    if ((await this.#ask({ order: 'count', killAt }, 'counting')) === null) throw new Error(`died: ${this.output}`);
+  /** Counts its steps from now on. */
+  async count(): Promise<void> {
+    await this.#expect({ order: 'count', at: null, then: 'hold' }, 'counting');
+  }
+
+  /** It kills itself at a point from now. */
+  async dieAt(at: Point): Promise<void> {
+    await this.#expect({ order: 'count', at, then: 'die' }, 'counting');
+  }
+
+  /** What it does next goes no further than a point. Then `held` is to be awaited. */
+  async holdAt(at: Point): Promise<void> {
+    await this.#expect({ order: 'count', at, then: 'hold' }, 'counting');
+  }
+
+  async held(): Promise<void> {
+    if ((await this.#hear('held')) === null) throw new Error(`died: ${this.output}`);
   }
 
   /** The steps since then, by name. */
   async steps(): Promise<readonly string[]> {
-    const answer = await this.#ask({ order: 'steps' }, 'steps');
-    if (answer === null) throw new Error(`died: ${this.output}`);
-    return answer.names;
+    return (await this.#expect({ order: 'steps' }, 'steps')).names;
   }
 
   /** Has a worker do what is due. Answers whether it finished; null when it died meanwhile. */
@@ -81,12 +92,22 @@ export class FaultProcess {
     await this.ended;
   }
 
+  async #expect<Kind extends Reply['reply']>(told: Order, kind: Kind): Promise<Extract<Reply, { reply: Kind }>> {
+    const answer = await this.#ask(told, kind);
+    if (answer === null) throw new Error(`died: ${this.output}`);
+    return answer;
+  }
+
   /** Null when it died before it answered. */
-  async #ask<Kind extends Reply['reply']>(told: Order, kind: Kind): Promise<Extract<Reply, { reply: Kind }> | null> {
+  #ask<Kind extends Reply['reply']>(told: Order, kind: Kind): Promise<Extract<Reply, { reply: Kind }> | null> {
     this.#child.send(told);
-    const answer = await within(ANSWER_SECONDS, `a process answers ${told.order}`, this.#replies.next());
+    return this.#hear(kind);
+  }
+
+  async #hear<Kind extends Reply['reply']>(kind: Kind): Promise<Extract<Reply, { reply: Kind }> | null> {
+    const answer = await within(ANSWER_SECONDS, `a process says: ${kind}`, this.#replies.next());
     if (answer.done === true) return null;
-    if (!isOf(answer.value, kind)) throw new Error(`${told.order} was answered with ${answer.value.reply}`);
+    if (!isOf(answer.value, kind)) throw new Error(`a process said: ${answer.value.reply}, and not: ${kind}`);
     return answer.value;
   }
 }
@@ -101,25 +122,5 @@ async function endOf(child: ChildProcess): Promise<string | null> {
 
 /** What the process says, one after the other; it ends with the process. */
 async function* repliesOf(child: ChildProcess): AsyncGenerator<Reply> {
-  const waiting: Reply[] = [];
-  let wake = (): void => undefined;
-  let isOver = false;
-  child.on('message', (message) => {
-    waiting.push(reply.parse(message));
-    wake();
-  });
-  child.on('exit', () => {
-    isOver = true;
-    wake();
-  });
-  for (;;) {
-    const next = waiting.shift();
-    if (next !== undefined) yield next;
-    else if (isOver) return;
-    else {
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    }
-  }
+  for await (const [message] of on(child, 'message', { close: ['exit'] })) yield reply.parse(message);
 }

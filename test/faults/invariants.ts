@@ -8,6 +8,12 @@ export type Findings = Record<Harm, string[]>;
 
 export const noFindings = (): Findings => ({ lost: [], doubled: [], leaked: [] });
 
+export const countsOf = ({ lost, doubled, leaked }: Findings): Record<Harm, number> => ({
+  lost: lost.length,
+  doubled: doubled.length,
+  leaked: leaked.length,
+});
+
 interface Invariant {
   name: string;
   harm: Harm;
@@ -71,6 +77,7 @@ const INVARIANTS: readonly Invariant[] = [
         OR type ~ '^grant[.](requested|approved|issued|used|denied|revoked|expired)$'
         OR type ~ '^approval[.](requested|approved|denied|expired)$'
         OR type IN ('lease.requested', 'lease.issued', 'lease.failed', 'lease.unknown', 'lease.revoked', 'lease.expired')
+        OR type IN ('notification.delivered', 'notification.given_up')
       GROUP BY type, session_id, grant_id, artifact_id, approval_id
       HAVING count(*) > 1`,
   },
@@ -162,15 +169,40 @@ export async function findBroken(database: Pool, findings: Findings): Promise<vo
   }
 }
 
-const jobs = z.array(z.object({ id: z.string(), state: z.string() }));
+const jobs = z.array(z.object({ id: z.string(), state: z.string(), outcome: z.string().nullable() }));
 
-/** Adds leases that are alive downstream and that no live grant holds, and those that one holds and that are dead. */
-export async function findLeakedLeases(database: Pool, ledger: LeaseLedger, findings: Findings): Promise<void> {
-  const { rows } = await database.query('SELECT id, state FROM revocation_jobs');
-  const states = new Map(jobs.parse(rows).map(({ id, state }) => [id, state]));
-  for (const { revocationId, leaseId, isRevoked } of ledger.issued()) {
-    const state = states.get(revocationId) ?? 'not on record';
-    if (state !== 'held' && !isRevoked) findings.leaked.push(`${leaseId} is alive downstream; its revocation is ${state}`);
-    if (state === 'held' && isRevoked) findings.lost.push(`${leaseId} is dead downstream; its grant lives`);
+/**
+ * Adds leases that are alive downstream and that no live grant holds, and those that one holds and that are dead. What ran out by
+ * itself at `now`, as the worker saw it, is dead.
+ */
+export async function findLeakedLeases(database: Pool, ledger: LeaseLedger, now: Date, findings: Findings): Promise<void> {
+  const { rows } = await database.query('SELECT id, state, outcome FROM revocation_jobs');
+  const known = new Map(jobs.parse(rows).map((job) => [job.id, job]));
+  for (const { revocationId, leaseId, isRevoked, expiresAt } of ledger.issued()) {
+    const job = known.get(revocationId);
+    const isDead = isRevoked || (job?.outcome === 'expired' && expiresAt <= now);
+    const isHeld = job?.state === 'held';
+    if (!isHeld && !isDead) findings.leaked.push(`${leaseId} is alive downstream; on record: ${JSON.stringify(job)}`);
+    if (isHeld && isDead) findings.lost.push(`${leaseId} is dead downstream; its grant lives`);
+  }
+}
+
+const counted = z.tuple([z.object({ issue: z.number(), revoke: z.number(), proxy: z.number() })]);
+
+/** Adds calls that were made downstream and that nobody put on record before. */
+export async function findUnannounced(
+  database: Pool,
+  asked: { issue: number; revoke: number; proxy: number },
+  findings: Findings,
+): Promise<void> {
+  const { rows } = await database.query(`
+    SELECT count(*) FILTER (WHERE type = 'lease.requested')::integer AS issue,
+      count(*) FILTER (WHERE type = 'lease.revocation_requested')::integer AS revoke,
+      count(*) FILTER (WHERE type = 'proxy.requested')::integer AS proxy
+    FROM audit_events`);
+  const [onRecord] = counted.parse(rows);
+  for (const kind of ['issue', 'revoke', 'proxy'] as const) {
+    if (asked[kind] <= onRecord[kind]) continue;
+    findings.lost.push(`${kind}: ${asked[kind]} calls were made downstream, and ${onRecord[kind]} are on record`);
   }
 }

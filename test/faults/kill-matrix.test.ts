@@ -1,118 +1,119 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { makeApi } from '../../src/bootstrap/api.ts';
-import { readConfiguration } from '../../src/bootstrap/configuration.ts';
-import { httpLeaseConnector } from '../support/lease-connector.ts';
-import { openDatabase, type TestDatabase } from '../support/postgres.ts';
-import { redisForTest } from '../support/redis.ts';
 import { jsonClient, type TransportClient } from '../support/transports.ts';
-import { Calls } from './agents.ts';
+import type { Answer } from './agents.ts';
 import { FaultProcess } from './fault-process.ts';
-import { noFindings } from './invariants.ts';
+import { type HealthyScene, healthyScene } from './healthy-scene.ts';
+import { countsOf, noFindings } from './invariants.ts';
 import { type DownstreamMoment, type Operation, OPERATIONS, type Scene, type Trial } from './operations.ts';
-import type { KillPoint } from './orders.ts';
+import type { Point } from './orders.ts';
 import { pointsOf } from './points.ts';
 import { addRow } from './report.ts';
 import { settle } from './settle.ts';
 import { Victims } from './victims.ts';
-import { within } from './within.ts';
-import { makeWorld, type World } from './world.ts';
 
-let database: TestDatabase;
-let world: World;
+/** Requests are held in the middle of what they do, in transactions too, until all are there. */
+const HELD = { ASB_POSTGRES_MAX_CONNECTIONS: '60', ASB_POSTGRES_STATEMENT_TIMEOUT_MS: '60000' };
+
+let made: HealthyScene;
 let scene: Scene;
 let victims: Victims;
 /** Runs each operation once without a kill, to see what steps it has. */
 let survivor: FaultProcess;
-let closeHealthy: () => Promise<void>;
 
 beforeAll(async () => {
-  database = await openDatabase();
-  const { dsn } = database;
-  world = await makeWorld({ dsn, directDsn: dsn, redis: redisForTest() });
-  victims = new Victims(() => FaultProcess.api(world.environment));
+  made = await healthyScene(HELD);
+  ({ scene } = made);
+  const { environment } = scene.world;
+  victims = new Victims(() => FaultProcess.api(environment));
   survivor = await victims.take();
-  const connectors = [httpLeaseConnector(world.leases.url)];
-  const api = await makeApi(await readConfiguration(world.environment), { connectors });
-  const [address = ''] = await api.start();
-  const healthy = jsonClient(`http://${address}`);
-  scene = { world, calls: new Calls(world.config.operators), healthy };
-  closeHealthy = async () => {
-    healthy.close();
-    await api.stop();
-  };
 });
 afterAll(async () => {
-  await Promise.all([victims.close(), survivor.kill(), closeHealthy()]);
-  await world.close();
-  await database.close();
+  await Promise.all([victims.close(), survivor.kill()]);
+  await made.close();
 });
 
-/** Sends a trial's request to a process. */
-async function runOn<T>(process: FaultProcess, run: (client: TransportClient) => Promise<T>): Promise<T> {
-  const client = jsonClient(process.url);
-  try {
-    return await run(client);
-  } finally {
-    client.close();
+async function stepsOf(operation: Operation): Promise<readonly string[]> {
+  const trial = await operation.prepare(scene);
+  const client = jsonClient(survivor.url);
+  await survivor.count();
+  expect(await trial.run(client)).toMatchObject({ kind: 'done' });
+  client.close();
+  return survivor.steps();
+}
+
+/** Requests that are under way in a process, each at another point of an operation. */
+class UnderWay {
+  readonly trials: Trial[] = [];
+  readonly #operation: Operation;
+  readonly #victim: FaultProcess;
+  readonly #client: TransportClient;
+  readonly #answers: Promise<Answer<unknown>>[] = [];
+
+  constructor(operation: Operation, victim: FaultProcess) {
+    this.#operation = operation;
+    this.#victim = victim;
+    this.#client = jsonClient(victim.url);
+  }
+
+  /** One more, which goes as far as this. */
+  async upTo(point: Point): Promise<void> {
+    const trial = await this.#operation.prepare(scene);
+    await this.#victim.holdAt(point);
+    this.#send(trial);
+    await this.#victim.held();
+  }
+
+  /** One more, which goes until a system downstream has been asked. */
+  async untilAsked(moment: DownstreamMoment): Promise<void> {
+    const trial = await this.#operation.prepare(scene);
+    const asked = moment.arrange(scene.world);
+    this.#send(trial);
+    await asked;
+  }
+
+  /** Kills the process. Nobody got an answer. */
+  async kill(): Promise<void> {
+    await this.#victim.kill();
+    expect(new Set((await Promise.all(this.#answers)).map(({ kind }) => kind))).toEqual(new Set(['broken']));
+    this.#client.close();
+  }
+
+  #send(trial: Trial): void {
+    this.trials.push(trial);
+    this.#answers.push(trial.run(this.#client));
   }
 }
 
-async function stepsOf(operation: Operation): Promise<{ names: readonly string[]; trial: Trial }> {
-  const trial = await operation.prepare(scene);
-  await survivor.count(null);
-  expect(await runOn(survivor, trial.run)).toMatchObject({ kind: 'done' });
-  return { names: await survivor.steps(), trial };
-}
-
-/** Runs an operation in a process that dies at a step of it. */
-async function killedAt(operation: Operation, point: KillPoint): Promise<Trial> {
-  const trial = await operation.prepare(scene);
-  const victim = await victims.take();
-  await victim.count(point);
-  expect(await runOn(victim, trial.run)).toEqual({ kind: 'broken' });
-  expect(await within(30, 'a process is dead', victim.ended)).toBe('SIGKILL');
-  await trial.again();
-  return trial;
-}
-
-/** Runs it in a process that is killed while a system downstream is asked. */
-async function killedWhileAsking(operation: Operation, moment: DownstreamMoment): Promise<Trial> {
-  const trial = await operation.prepare(scene);
-  const victim = await victims.take();
-  const asked = moment.arrange(world);
-  const answer = runOn(victim, trial.run);
-  await asked;
-  await victim.kill();
-  expect(await answer).toEqual({ kind: 'broken' });
-  await trial.again();
-  return trial;
-}
+/** Those that wait for a connector last: it is not waited for as long as for the stores. */
+const inOrder = (names: readonly string[]): readonly Point[] =>
+  pointsOf(names).toSorted((one, other) => Number(isLease(names, one)) - Number(isLease(names, other)));
+const isLease = (names: readonly string[], { step }: Point): boolean => names[step - 1] === 'issue lease';
 
 describe('an API that is killed', () => {
   test.each(OPERATIONS)('between any two steps of: $name', async (operation) => {
-    const started = performance.now();
-    const { calls } = scene;
+    const { calls, world } = scene;
     const { done, acknowledged } = calls;
-    const { names, trial } = await stepsOf(operation);
+    const names = await stepsOf(operation);
     expect(names).toEqual(expect.arrayContaining([expect.stringMatching(/^(commit|COMMIT)/)]));
-    const trials = [trial];
-    for (const point of pointsOf(names)) trials.push(await killedAt(operation, point));
-    for (const moment of operation.downstream) trials.push(await killedWhileAsking(operation, moment));
-    const findings = noFindings();
-    await settle(world, findings);
-    for (const each of trials) await each.check(findings);
-    await settle(world, findings);
+    const underWay = new UnderWay(operation, await victims.take());
+    for (const point of inOrder(names)) await underWay.upTo(point);
+    for (const moment of operation.downstream) await underWay.untilAsked(moment);
+    await underWay.kill();
 
-    const harm = { lost: findings.lost.length, doubled: findings.doubled.length, leaked: findings.leaked.length };
+    const findings = noFindings();
+    const { trials } = underWay;
+    for (const trial of trials) await trial.again();
+    await settle(world, findings);
+    for (const trial of trials) await trial.check(findings);
+    await settle(world, findings);
     addRow(inject('faultReport'), {
-      fault: `kill -9 an API in: ${operation.name} (${names.length} steps)`,
-      inFlight: trials.length - 1,
+      fault: `kill -9 an API at each of ${names.length} steps: ${operation.name}`,
+      inFlight: trials.length,
       done: calls.done - done,
       acknowledged: calls.acknowledged - acknowledged,
-      ...harm,
+      ...countsOf(findings),
       recovery: 'the worker',
     });
-    console.log(operation.name, trials.length, ((performance.now() - started) / 1000).toFixed(1), names);
     expect(findings).toEqual(noFindings());
   });
 });

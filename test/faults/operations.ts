@@ -18,7 +18,7 @@ export interface Scene {
 
 /** One request that a process may die in. */
 export interface Trial {
-  run(client: TransportClient): Promise<Answer<unknown>>;
+  run: (client: TransportClient) => Promise<Answer<unknown>>;
   /** What a caller that got no answer does next, at another process. */
   again(): Promise<void>;
   /** Adds what is not as it must be, once a worker has cleared up. */

@@ -1,17 +1,13 @@
 import { z } from 'zod';
 
-/**
- * Where a process kills itself: right before a step, when the step has been sent and its answer is not there, or right after its
- * answer. Steps are numbered from 1 as they come after the order.
- */
-export const MOMENTS = ['before', 'sent', 'after'] as const;
-export const killPoint = z.object({ moment: z.enum(MOMENTS), step: z.number() });
-export type KillPoint = z.infer<typeof killPoint>;
+/** A place in the work of a process: right before a step, or right after its answer. Steps are numbered from 1 as they come. */
+export const point = z.object({ moment: z.enum(['before', 'after']), step: z.number() });
+export type Point = z.infer<typeof point>;
 
 /** What a test tells a process of ASB. */
 export const order = z.discriminatedUnion('order', [
-  /** Counts steps from now on, and dies at one of them. */
-  z.object({ order: z.literal('count'), killAt: killPoint.nullable() }),
+  /** Counts steps from now on. At a point it kills itself, or goes no further with what it does. */
+  z.object({ order: z.literal('count'), at: point.nullable(), then: z.enum(['die', 'hold']) }),
   /** Tells the steps that were counted. */
   z.object({ order: z.literal('steps') }),
   /** A worker does what is due. */
@@ -23,6 +19,7 @@ export type Order = z.infer<typeof order>;
 export const reply = z.discriminatedUnion('reply', [
   z.object({ reply: z.literal('listening'), address: z.string() }),
   z.object({ reply: z.literal('counting') }),
+  z.object({ reply: z.literal('held') }),
   z.object({ reply: z.literal('steps'), names: z.array(z.string()) }),
   z.object({ reply: z.literal('worked'), isFinished: z.boolean() }),
 ]);

@@ -1,22 +1,20 @@
-import type { KillPoint } from './orders.ts';
+import type { Point } from './orders.ts';
 
 /** Whether to be brief. */
 export const IS_SHORT = process.env.ASB_FAULTS === 'short';
 
-/** What changes something, so that it matters whether it was done when its answer did not come. */
-const isChange = (name: string): boolean => /^(commit|COMMIT|redis eval)/.test(name);
+/** Where work of these steps can be stopped: at either side of each. */
+export const pointsOf = (names: readonly string[]): readonly Point[] =>
+  names.flatMap((_, at): Point[] => [
+    { moment: 'before', step: at + 1 },
+    { moment: 'after', step: at + 1 },
+  ]);
 
-/**
- * Where to kill a process whose work has these steps: between every two of them, and where one may or may not have been done. In the
- * long form also at either side of each of them, and while the answer of each is awaited.
- */
-export function pointsOf(names: readonly string[], isShort = IS_SHORT): readonly KillPoint[] {
-  return names.flatMap((name, at): KillPoint[] => {
-    const step = at + 1;
-    const isLast = step === names.length;
-    const moments: KillPoint['moment'][] = ['before'];
-    if (!isShort || isChange(name)) moments.push('sent');
-    if (!isShort || isLast) moments.push('after');
-    return moments.map((moment) => ({ moment, step }));
-  });
+const HAS_EFFECT = /^(commit|COMMIT|end_grants|revoke lease|redis eval|INSERT|UPDATE|WITH (due|sealed))/;
+
+/** Where to kill a worker: at either side of each change that it makes. In the short form: before every other kind of change. */
+export function workerPointsOf(names: readonly string[], isShort = IS_SHORT): readonly Point[] {
+  if (!isShort) return pointsOf(names).filter(({ step }) => HAS_EFFECT.test(names[step - 1] ?? ''));
+  const kinds = [...new Set(names.filter((name) => HAS_EFFECT.test(name)))];
+  return kinds.flatMap((name, at): Point[] => (at % 2 === 0 ? [{ moment: 'before', step: names.indexOf(name) + 1 }] : []));
 }

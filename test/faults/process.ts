@@ -5,9 +5,9 @@ import { parseWorkerFlags } from '../../src/bootstrap/worker-flags.ts';
 import { httpLeaseConnector } from '../support/lease-connector.ts';
 import { clockAhead } from './clock-ahead.ts';
 import { order, type Reply } from './orders.ts';
-import { Steps, watchConnector, watchStores } from './steps.ts';
+import { die, Steps, watchConnector, watchStores } from './steps.ts';
 
-// An API or a worker as src/main starts them, with a connector of the tests, which dies when it is told to. Arguments: `api`; or
+// An API or a worker as src/main starts them, with a connector of the tests, which stops at the step that it is told. Arguments: `api`; or
 // `worker`, by how many seconds its clock is ahead, and its flags. A worker without flags works only when it is told to.
 
 const [, , kind = '', secondsAhead = '0', ...flags] = process.argv;
@@ -36,7 +36,7 @@ if (kind === 'api') {
 process.on('message', (message) => {
   const told = order.parse(message);
   if (told.order === 'count') {
-    steps.count(told.killAt);
+    steps.count(told.at, told.then === 'die' ? die : () => tell({ reply: 'held' }));
     tell({ reply: 'counting' });
   } else if (told.order === 'steps') {
     tell({ reply: 'steps', names: [...steps.names] });

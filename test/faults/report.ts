@@ -32,7 +32,9 @@ export function tableOf(file: string): string {
   const widths = COLUMNS.map((_, at) => Math.max(...all.map((line) => line[at]?.length ?? 0)));
   const shown = (line: readonly string[]): string =>
     line
-      .map((cell, at) => (at === 0 || at === COLUMNS.length - 1 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0)))
+      .map((cell, at) =>
+        at === 0 || at === COLUMNS.length - 1 ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0),
+      )
       .join('  ')
       .trimEnd();
   return all.map(shown).join('\n');

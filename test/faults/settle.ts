@@ -1,6 +1,7 @@
 import { verifyChain } from '../../src/audit/verify-chain.ts';
 import { PostgresAuditChain } from '../../src/store/postgres/postgres-audit-chain.ts';
-import { findBroken, findLeakedLeases, type Findings } from './invariants.ts';
+import { clockAhead } from './clock-ahead.ts';
+import { findBroken, findLeakedLeases, type Findings, findUnannounced } from './invariants.ts';
 import type { World } from './world.ts';
 
 /**
@@ -13,7 +14,9 @@ export const LONG_ENOUGH_SECONDS = 120;
 export async function settle(world: World, findings: Findings, secondsAhead = LONG_ENOUGH_SECONDS): Promise<void> {
   await world.work(secondsAhead);
   await findBroken(world.database, findings);
-  await findLeakedLeases(world.database, world.leases.ledger, findings);
+  const { database, github, leases } = world;
+  await findLeakedLeases(database, leases.ledger, clockAhead(secondsAhead).now(), findings);
+  await findUnannounced(database, { ...leases.ledger.asked, proxy: github.requests.length }, findings);
   const chain = new PostgresAuditChain(world.database);
   for (const tenantId of await chain.tenants()) {
     const { findings: broken, unsealed } = await verifyChain(chain, tenantId, { keys: world.auditKeys, saved: [] });

@@ -1,6 +1,6 @@
 import type { FaultProcess } from './fault-process.ts';
 
-const AHEAD = 3;
+const AHEAD = 2;
 
 /** Processes that are there to be killed. The next ones start while the last is being looked at. */
 export class Victims {

@@ -2,6 +2,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Pool } from 'pg';
+import { z } from 'zod';
 import { type GitHubStandIn, startGitHubStandIn } from '../../dev/github/server.ts';
 import { readConfiguration } from '../../src/bootstrap/configuration.ts';
 import { makeWorker } from '../../src/bootstrap/run-worker.ts';
@@ -32,6 +33,7 @@ export interface World {
   /** The test's own way to the database. */
   database: Pool;
   auditKeys: CheckpointKeys;
+  countEvents(): Promise<number>;
   /** What a worker does that is ahead of time by so many seconds. Rejects when it did not finish. */
   work(secondsAhead: number): Promise<void>;
   close(): Promise<void>;
@@ -58,6 +60,10 @@ export async function makeWorld(stores: Stores, environment: Readonly<Record<str
     receiver,
     database,
     auditKeys,
+    async countEvents() {
+      const { rows } = await database.query('SELECT count(*) AS events FROM audit_events');
+      return counted.parse(rows)[0].events;
+    },
     async work(secondsAhead) {
       const flags = { intervalSeconds: 30, limit: 100, once: true };
       const parts = { clock: clockAhead(secondsAhead), connectors: [httpLeaseConnector(leases.url)] };
@@ -75,6 +81,8 @@ export async function makeWorld(stores: Stores, environment: Readonly<Record<str
     },
   };
 }
+
+const counted = z.tuple([z.object({ events: z.number() })]);
 
 /** Lets agents have wrapped secrets, on the same terms as all else in the tenant. */
 function addDatabaseTool(config: Configured, tenantId: string): void {
