@@ -30,12 +30,7 @@ export const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 
 /** One call. Answers the JSON of a 2xx and rejects with any other answer. */
-export async function post(
-  url: string,
-  path: string,
-  body: string,
-  headers: Record<string, string> = {},
-): Promise<unknown> {
+export async function post(url: string, path: string, body: string, headers: Record<string, string> = {}): Promise<unknown> {
   const response = await fetch(`${url}${path}`, { method: 'POST', headers: { ...JSON_HEADERS, ...headers }, body });
   if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
   return response.json();

@@ -26,6 +26,9 @@ const { values: flags } = parseArgs({
 const { smoke } = flags;
 const PACE: Pace = smoke ? { rounds: 1, seconds: 1, warmUpSeconds: 1 } : { rounds: 5, seconds: 5, warmUpSeconds: 3 };
 const SESSIONS = smoke ? 1000 : 50_000;
+const CLEANUP = smoke
+  ? { tableSizes: [1000, 10_000], due: 500, sustainedSeconds: 2 }
+  : { tableSizes: [10_000, 1_000_000], due: 5000, sustainedSeconds: 20 };
 const MEASUREMENTS = ['throughput', 'memory', 'cleanup', 'round-trips'] as const;
 const named = MEASUREMENTS.filter((name) => flags[name]);
 const isAsked = (name: (typeof MEASUREMENTS)[number]): boolean => named.length === 0 || named.includes(name);
@@ -45,7 +48,7 @@ async function onDurable(setting: Setting): Promise<void> {
     await setting.stopAll();
     if (isAsked('memory')) await memoryOfLongRun(setting, servers, SESSIONS);
     await setting.stopAll();
-    if (isAsked('cleanup')) await measureCleanup(setting, servers, smoke);
+    if (isAsked('cleanup')) await measureCleanup(setting, servers, CLEANUP);
   } finally {
     await setting.stopAll();
     await servers.close();

@@ -74,7 +74,7 @@ export async function memoryAfterSessions(setting: Setting, sessions: number): P
   const before = await residentMegabytes(api);
   let peak = before;
   for (let made = 0; made < sessions; made += 1000) {
-    const body = await sessionBody(setting.cluster, 10);
+    const body = await sessionBody(setting.cluster, { ttlSeconds: 10 });
     const result = await autocannon({
       url: `${api.urls[0]}/v1/sessions`,
       method: 'POST',

@@ -68,16 +68,23 @@ export class Setting {
   }
 }
 
-/** A request for a session of a run whose pod's token lives so long. */
-export const sessionBody = async (cluster: Cluster, ttlSeconds?: number): Promise<string> =>
+/** A request for a session; `ttlSeconds` is how long its pod's token lives. */
+export const sessionBody = async (
+  cluster: Cluster,
+  { ttlSeconds, tools = ['github'] }: { ttlSeconds?: number; tools?: readonly string[] } = {},
+): Promise<string> =>
   JSON.stringify({
     tenant_id: 't_dev',
     agent_id: 'reviewer',
     run_id: 'run-1',
-    tool_context: ['github'],
+    tool_context: tools,
     attestation: {
       kind: 'k8s_sa_jwt',
-      token: await cluster.projectedToken({ namespace: 'agents', serviceAccount: 'reviewer', ttlSeconds }),
+      token: await cluster.projectedToken({
+        namespace: 'agents',
+        serviceAccount: 'reviewer',
+        ...(ttlSeconds && { ttlSeconds }),
+      }),
     },
   });
 
