@@ -58,7 +58,7 @@ async function dumpOfRedis(): Promise<string> {
           type === 'hash'
             ? await redis.hgetall(key)
             : type === 'zset'
-              ? await redis.zrange(key, 0, -1)
+              ? await redis.zrange(key, '0', '-1')
               : await redis.get(key);
         return `${key} ${JSON.stringify(value)} ${(await redis.dumpBuffer(key)).toString('latin1')}`;
       }),
