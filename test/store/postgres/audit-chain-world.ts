@@ -1,8 +1,10 @@
 import type { Pool } from 'pg';
 import { v7 } from 'uuid';
+import { expect } from 'vitest';
 import { linkHash } from '../../../src/audit/chain.ts';
 import type { Checkpoint } from '../../../src/audit/checkpoints.ts';
 import { readCheckpoint } from '../../../src/audit/checkpoints.ts';
+import type { FindingKind } from '../../../src/audit/finding.ts';
 import { makeAuditSealer } from '../../../src/audit/seal-events.ts';
 import { type Verdict, verifyChain } from '../../../src/audit/verify-chain.ts';
 import { ephemeralKeyRing } from '../../../src/crypto/key-ring.ts';
@@ -186,3 +188,29 @@ const valuesOf = ({ id, at, type, requestId, subject, code, reason, revision, de
   revision,
   details,
 ];
+
+/** Nine events, and the checkpoints at 3, 6 and 9. */
+export async function aSealedChain(world: ChainWorld): Promise<TenantWorld> {
+  const tenant = world.aTenant();
+  await tenant.record(9);
+  await tenant.seal();
+  return tenant;
+}
+
+/** A hash that fits nothing. */
+export const GARBAGE = 'ab'.repeat(32) as ChainHash;
+
+export const removing = (...seqs: number[]): string =>
+  `DELETE FROM audit_events WHERE tenant_id = $1 AND chain_seq IN (${seqs.join(', ')})`;
+
+export const unsealing = (...seqs: number[]): string =>
+  `UPDATE audit_events SET chain_seq = NULL, chain_hash = NULL WHERE tenant_id = $1 AND chain_seq IN (${seqs.join(', ')})`;
+
+/** What is found first: its kind, its number, and the event that was recorded as the nth; null for none. */
+export type Expected = [kind: FindingKind, seq: number, event: number | null];
+export type TamperingCase = [name: string, tamper: (tenant: TenantWorld) => Promise<unknown>, expected: Expected];
+
+export async function expectFinding(tenant: TenantWorld, [kind, seq, event]: Expected): Promise<void> {
+  const { findings } = await tenant.verify();
+  expect(findings[0]).toMatchObject({ kind, seq, eventId: event === null ? null : tenant.event(event) });
+}
