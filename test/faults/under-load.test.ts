@@ -124,7 +124,7 @@ const FAULTS: readonly Fault[] = [
 ];
 
 describe('under load', () => {
-  test.each(FAULTS)('nothing is lost when: $name', async ({ name, strike }) => {
+  test.each(FAULTS.map(({ name, strike }) => [name, strike] as const))('nothing is lost when: %s', async (name, strike) => {
     const load = deployment.load();
     load.start(AGENTS);
     await load.goOn(SOME);

@@ -14,7 +14,8 @@ export interface DurableStores {
 
 /** A database and a place in Redis of a test's own, with the keys that go with them in `folder`. */
 export async function openDurableStores(folder: string): Promise<DurableStores> {
-  const { dsn, close } = await openDatabase();
+  const database = await openDatabase();
+  const { dsn } = database;
   const redis = redisForTest();
   const put = (name: string, text: string): string => {
     const path = join(folder, name);
@@ -32,7 +33,7 @@ export async function openDurableStores(folder: string): Promise<DurableStores> 
     ASB_AUDIT_SIGNING_PRIVATE_KEY_FILE: put('audit.pem', newKey()),
     ASB_WORKER_ADDR: '127.0.0.1:0',
   };
-  return { environment, dsn, redis, close };
+  return { environment, dsn, redis, close: () => database.close() };
 }
 
 const newKey = (): string => generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
