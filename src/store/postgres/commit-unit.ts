@@ -20,7 +20,7 @@ export async function commitUnit(database: Database, unit: StagedUnit): Promise<
     return first.events;
   } catch (error) {
     if (!(error instanceof StatementFailure)) throw error;
-    throw error.translated();
+    if (error.outcome === 'final') throw error.translated();
     return commitAgain(database, unit, error.outcome === 'unknown' ? first : new RecordedEvents());
   }
 }

@@ -207,6 +207,16 @@ describe('the repository', () => {
     expect(lost.every((error) => error instanceof Error)).toBe(true);
   });
 
+  it('survives the loss of a connection that is in use and has nothing under way', async () => {
+    const { admin, pool, repository } = world();
+    const client = await pool.connect();
+    const ended = new Promise((resolve) => client.once('end', resolve));
+    await terminateAll(admin);
+    await ended;
+    client.release();
+    await expect(repository.ping()).resolves.toBeUndefined();
+  });
+
   it('is unavailable while the server is away, and works when it is back', async () => {
     const { proxy, repository } = world();
     const session = await givenSession(repository);
