@@ -3,7 +3,9 @@ import { z } from 'zod';
 import type { LeaseLedger } from '../support/lease-ledger.ts';
 import type { Agent } from './agents.ts';
 import { type Findings, noFindings } from './invariants.ts';
-import { BUDGET } from './load.ts';
+
+/** How many calls a handle may make. */
+export const BUDGET = 10;
 
 /** A revocation that was asked for may have happened; one that was acknowledged has. */
 type Revoked = 'no' | 'asked' | 'acknowledged';
@@ -66,12 +68,6 @@ export class Kept {
 
   addApproval(approvalId: string): KeptApproval {
     return added(this.#approvals, { approvalId, acknowledged: 0 });
-  }
-
-  /** How much was acknowledged that can be compared. */
-  get size(): number {
-    const calls = this.handles.reduce((sum, { acknowledged }) => sum + acknowledged.length, 0);
-    return this.sessions.length + this.handles.length + this.#secrets.length + this.#approvals.length + calls;
   }
 
   /** Adds what is not as agents were told. `arrivals` says how often GitHub was asked for a page. */

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { TENANTS } from '../support/configured.ts';
 import { jsonClient, type TransportClient } from '../support/transports.ts';
 import { type Agent, type Answer, type Calls, type GrantBody } from './agents.ts';
-import { Kept, type KeptHandle } from './kept.ts';
+import { BUDGET, Kept, type KeptHandle } from './kept.ts';
 import { nextPage } from './operations.ts';
 import { until } from './within.ts';
 
@@ -11,7 +11,6 @@ import { until } from './within.ts';
 const RETRY_MS = 25;
 const PATIENCE_SECONDS = 60;
 /** Of each handle: more than its budget. */
-export const BUDGET = 10;
 const CALLS_OF_HANDLE = BUDGET + 2;
 const LANES = 3;
 
@@ -33,6 +32,8 @@ export class Load {
   /** Connections that broke before the answer came. */
   broken = 0;
   outage: Outage | null = null;
+  /** Codes that say: not now. */
+  notNow: readonly string[] = ['unavailable'];
   readonly #calls: Calls;
   readonly #urls: () => readonly string[];
   readonly #clients = new Map<string, TransportClient>();
@@ -123,7 +124,7 @@ export class Load {
       handle.acknowledged.push(page);
       if (revoked === 'acknowledged') this.kept.findings.leaked.push(`a handle that was revoked was used: ${page}`);
     } else if (answer.kind === 'refused') {
-      const mayBe = [...FOR_NOW, 'resource_budget_exceeded', ...(revoked === 'no' ? [] : ['unauthorized'])];
+      const mayBe = [...this.notNow, 'resource_budget_exceeded', ...(revoked === 'no' ? [] : ['unauthorized'])];
       if (!mayBe.includes(answer.code)) this.kept.findings.lost.push(`a proxied call was refused: ${answer.code}`);
     }
   }
@@ -172,7 +173,7 @@ export class Load {
     for (let isFirst = true; !this.#isOver; isFirst = false) {
       const answer = await this.#ask(operation, call);
       if (answer.kind === 'done') return answer.body;
-      if (answer.kind === 'refused' && !FOR_NOW.includes(answer.code)) {
+      if (answer.kind === 'refused' && !this.notNow.includes(answer.code)) {
         if (isFirst || !again.includes(answer.code))
           this.kept.findings.lost.push(`${operation} was refused: ${answer.code}`);
         return null;
@@ -189,7 +190,7 @@ export class Load {
       const answer = await call(this.#anyClient());
       if (answer.kind === 'broken') this.broken += 1;
       else this.answered += 1;
-      if (answer.kind === 'refused' && FOR_NOW.includes(answer.code)) this.unavailable += 1;
+      if (answer.kind === 'refused' && this.notNow.includes(answer.code)) this.unavailable += 1;
       if (answer.kind === 'done') {
         this.acknowledged += 1;
         if (outage !== null && outage === this.outage && outage.needs(operation)) {
@@ -211,5 +212,3 @@ export class Load {
     return client;
   }
 }
-
-const FOR_NOW: readonly string[] = ['unavailable'];

@@ -39,7 +39,6 @@ export interface World {
   close(): Promise<void>;
 }
 
-export const MAX_REQUESTS = 100;
 const UPSTREAM_TOKEN = 'ghp_CANARY0123456789abcdefghijklmnopqrstu';
 
 export async function makeWorld(stores: Stores, environment: Readonly<Record<string, string>> = {}): Promise<World> {
@@ -113,7 +112,6 @@ function environmentOf(stores: Stores, { folder, path }: Configured, github: Git
     ASB_AUDIT_SIGNING_PRIVATE_KEY_FILE: put('audit.pem', newKey()),
     ASB_GITHUB_TOKEN: UPSTREAM_TOKEN,
     ASB_GITHUB_API_BASE_URL: github.url,
-    ASB_PROXY_MAX_REQUESTS: String(MAX_REQUESTS),
     ASB_RATE_LIMIT_PER_MINUTE: '100000000',
     ASB_LOG_LEVEL: 'error',
     ASB_SHUTDOWN_NOTICE_SECONDS: '0',
