@@ -56,6 +56,10 @@ async function onDurable(setting: Setting): Promise<void> {
 }
 
 const setting = await Setting.open();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  // The servers end with this process; what it started besides must be told.
+  process.once(signal, () => void setting.close().finally(() => process.exit(1)));
+}
 try {
   if (!flags.durable) await onMemory(setting);
   await onDurable(setting);

@@ -25,6 +25,7 @@ export class Setting {
   /** With the cluster's public key. */
   readonly clusterKeyFile: string;
   readonly #running: { stop(): Promise<unknown> }[] = [];
+  #stopped: Promise<void> = Promise.resolve();
 
   private constructor(folder: string, cluster: Cluster) {
     this.folder = folder;
@@ -57,14 +58,18 @@ export class Setting {
     return running;
   }
 
-  /** Stops what was started, the last first. */
-  async stopAll(): Promise<void> {
-    for (const running of this.#running.splice(0).toReversed()) await running.stop();
+  /** Stops what was started, the last first. Resolves when all of it has stopped, whoever asked for that. */
+  stopAll(): Promise<void> {
+    const last = this.#running.splice(0).toReversed();
+    this.#stopped = this.#stopped.then(async () => {
+      for (const running of last) await running.stop();
+    });
+    return this.#stopped;
   }
 
   async close(): Promise<void> {
     await this.stopAll();
-    await rm(this.folder, { recursive: true });
+    await rm(this.folder, { recursive: true, force: true });
   }
 }
 
