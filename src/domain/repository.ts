@@ -29,9 +29,7 @@ export interface GrantRepository {
   findGrant(tenantId: TenantId, id: GrantId): Promise<Grant | null>;
   findArtifact(tenantId: TenantId, id: ArtifactId): Promise<Artifact | null>;
   /** What stands behind a proxy handle, in whatever state; the handle itself names the tenant. */
-  findByHandle(
-    handleHash: HandleHash,
-  ): Promise<{ session: Session; grant: Grant; artifact: ProxyHandleArtifact } | null>;
+  findByHandle(handleHash: HandleHash): Promise<{ session: Session; grant: Grant; artifact: ProxyHandleArtifact } | null>;
   /** The grant that a session asked for under this id of its own. */
   findGrantByRequestId(tenantId: TenantId, sessionId: SessionId, requestId: string): Promise<Grant | null>;
 }
