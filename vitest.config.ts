@@ -15,7 +15,6 @@ const ON_EVERY_STORE = [
   'proof-of-possession',
   'reuse',
   'under-way',
-  'waiting',
 ].map((name) => `test/e2e/${name}.test.ts`);
 
 export default defineConfig({
