@@ -48,13 +48,13 @@ export class Calls {
   async openSession(
     client: TransportClient,
     tenant: string,
-    claims: Readonly<Record<string, unknown>> = {},
+    { claims = {}, runId = 'run-1' }: { claims?: Readonly<Record<string, unknown>>; runId?: string } = {},
   ): Promise<Answer<Agent>> {
     const token = await mintProjectedToken({ now: new Date(), claims });
     const request = {
       tenant_id: tenant,
       agent_id: 'reviewer',
-      run_id: 'run-1',
+      run_id: runId,
       tool_context: ['github', 'db'],
       attestation: { kind: 'k8s_sa_jwt', token },
     };
@@ -108,6 +108,11 @@ export class Calls {
   async revokeSession(client: TransportClient, { sessionId }: Agent): Promise<Answer<{ state: string }>> {
     const bearer = await this.#operator('operator', 'olga');
     return this.#ask(state, client, 'revokeSession', { session_id: sessionId, reason: 'a test' }, { bearer });
+  }
+
+  async revokeRun(client: TransportClient, tenant: string, runId: string): Promise<Answer<unknown>> {
+    const bearer = await this.#operator('operator', 'olga');
+    return this.#ask(z.object({}), client, 'revokeRun', { tenant_id: tenant, run_id: runId, reason: 'a test' }, { bearer });
   }
 
   async #ask<Body extends z.ZodType>(

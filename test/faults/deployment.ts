@@ -8,34 +8,43 @@ import { type Findings, noFindings } from './invariants.ts';
 import { Load } from './load.ts';
 import { nextPage } from './operations.ts';
 import { settle } from './settle.ts';
-import { until, within } from './within.ts';
+import { Victims } from './victims.ts';
+import { until } from './within.ts';
 import type { World } from './world.ts';
 
 const RECOVERY_SECONDS = 30;
 const WORKER_FLAGS = ['--interval', '1s'];
 
-/** Two APIs and a worker, each a process of its own. */
+/** Two APIs and a worker, each a process of its own, and others that can take their places. */
 export class Deployment {
   readonly #world: World;
   readonly #calls: Calls;
-  readonly #apis: FaultProcess[];
-  #worker: FaultProcess;
+  readonly #readyApis: Victims;
+  readonly #readyWorkers: Victims;
+  readonly #apis: FaultProcess[] = [];
+  #worker: FaultProcess | null = null;
 
-  private constructor(world: World, calls: Calls, apis: FaultProcess[], worker: FaultProcess) {
+  private constructor(world: World, calls: Calls) {
+    const { environment } = world;
     this.#world = world;
     this.#calls = calls;
-    this.#apis = apis;
-    this.#worker = worker;
+    this.#readyApis = new Victims(1, () => FaultProcess.api(environment));
+    this.#readyWorkers = new Victims(1, () => FaultProcess.worker(environment, 0, ...WORKER_FLAGS));
   }
 
   static async start(world: World, calls: Calls): Promise<Deployment> {
-    const { environment } = world;
-    const [first, second, worker] = await Promise.all([
-      FaultProcess.api(environment),
-      FaultProcess.api(environment),
-      FaultProcess.worker(environment, 0, ...WORKER_FLAGS),
-    ]);
-    return new Deployment(world, calls, [first, second], worker);
+    const deployment = new Deployment(world, calls);
+    await Promise.all([deployment.#addApi(), deployment.#addApi(), deployment.#addWorker()]);
+    return deployment;
+  }
+
+  async #addApi(): Promise<void> {
+    this.#apis.push(await this.#readyApis.take());
+  }
+
+  async #addWorker(): Promise<void> {
+    this.#worker = await this.#readyWorkers.take();
+    if ((await this.#worker.work()) !== true) throw new Error(`a worker did not start: ${this.#worker.output}`);
   }
 
   get urls(): readonly string[] {
@@ -45,16 +54,16 @@ export class Deployment {
   /** Agents that call both APIs in turn. */
   load = (): Load => new Load(this.#calls, () => this.urls);
 
-  /** Kills the API that has been there longest, and starts another in its place. */
+  /** Kills the API that has been there longest, and puts another in its place. */
   async killApi(): Promise<void> {
     await this.#apis[0]?.kill();
-    this.#apis.push(await FaultProcess.api(this.#world.environment));
+    await this.#addApi();
     this.#apis.shift();
   }
 
   async killWorker(): Promise<void> {
-    await this.#worker.kill();
-    this.#worker = await FaultProcess.worker(this.#world.environment, 0, ...WORKER_FLAGS);
+    await this.#worker?.kill();
+    await this.#addWorker();
   }
 
   /** Everything that Redis knows is gone. */
@@ -140,7 +149,8 @@ export class Deployment {
   }
 
   async stop(): Promise<void> {
-    await within(30, 'processes end', Promise.all([...this.#apis, this.#worker].map((process) => process.kill())));
+    const processes = [...this.#apis, ...(this.#worker === null ? [] : [this.#worker])];
+    await Promise.all([...processes.map((process) => process.kill()), this.#readyApis.close(), this.#readyWorkers.close()]);
   }
 }
 

@@ -58,10 +58,10 @@ const SOON_SECONDS = 60;
  */
 export async function makeDueWork({ calls, healthy }: Scene, forgetful: Forgetful): Promise<void> {
   const exp = Math.floor(Date.now() / 1000) + SOON_SECONDS;
-  const brief = bodyOf(await calls.openSession(healthy, TENANTS.free, { exp }));
+  const brief = bodyOf(await calls.openSession(healthy, TENANTS.free, { claims: { exp } }));
   bodyOf(await calls.requestGrant(healthy, brief, 'wrapped_secret', randomUUID()));
   bodyOf(await calls.requestGrant(healthy, brief, 'proxy', randomUUID()));
-  const unanswered = bodyOf(await calls.openSession(healthy, TENANTS.human, { exp }));
+  const unanswered = bodyOf(await calls.openSession(healthy, TENANTS.human, { claims: { exp } }));
   bodyOf(await calls.requestGrant(healthy, unanswered, 'wrapped_secret', randomUUID()));
 
   const lasting = bodyOf(await calls.openSession(healthy, TENANTS.free));

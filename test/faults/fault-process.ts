@@ -30,7 +30,7 @@ export class FaultProcess {
 
   static api = (env: Readonly<Record<string, string>>): Promise<FaultProcess> => FaultProcess.#start(['api'], env);
 
-  /** One that works when it is told to, on a clock that is ahead; or one with flags, which works by itself. */
+  /** One that works when it is told to, on a clock that is ahead. With flags it goes on by itself from then on. */
   static worker(env: Readonly<Record<string, string>>, secondsAhead: number, ...flags: string[]): Promise<FaultProcess> {
     return FaultProcess.#start(['worker', String(secondsAhead), ...flags], env);
   }
@@ -81,7 +81,7 @@ export class FaultProcess {
     return (await this.#expect({ order: 'steps' }, 'steps')).names;
   }
 
-  /** Has a worker do what is due. Answers whether it finished; null when it died meanwhile. */
+  /** Has a worker do what is due, or begin. Answers whether it did so to the end; null when it died meanwhile. */
   async work(): Promise<boolean | null> {
     return (await this.#ask({ order: 'work' }, 'worked'))?.isFinished ?? null;
   }

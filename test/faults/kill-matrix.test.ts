@@ -24,7 +24,7 @@ beforeAll(async () => {
   made = await healthyScene(HELD);
   ({ scene } = made);
   const { environment } = scene.world;
-  victims = new Victims(() => FaultProcess.api(environment));
+  victims = new Victims(2, () => FaultProcess.api(environment));
   survivor = await victims.take();
 });
 afterAll(async () => {

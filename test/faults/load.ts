@@ -33,7 +33,7 @@ export class Load {
   broken = 0;
   outage: Outage | null = null;
   /** Codes that say: not now. */
-  notNow: readonly string[] = ['unavailable'];
+  readonly notNow: readonly string[] = ['unavailable'];
   readonly #calls: Calls;
   readonly #urls: () => readonly string[];
   readonly #clients = new Map<string, TransportClient>();

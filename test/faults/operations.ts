@@ -81,6 +81,7 @@ export const OPERATIONS: readonly Operation[] = [
   { name: 'approve, the last', prepare: lastYesTrial, downstream: LEASE_MOMENTS },
   { name: 'revoke a grant', prepare: revokeGrantTrial, downstream: [] },
   { name: 'revoke a session', prepare: revokeSessionTrial, downstream: [] },
+  { name: 'revoke a run', prepare: revokeRunTrial, downstream: [] },
   { name: 'proxied call', prepare: proxiedTrial, downstream: UPSTREAM_MOMENTS },
 ];
 
@@ -189,6 +190,31 @@ async function revokeSessionTrial(scene: Scene): Promise<Trial> {
       refused(await calls.requestGrant(healthy, agent, 'proxy', randomUUID()), 'unauthorized');
       refused(await calls.unwrap(healthy, agent, delivery?.artifact_id ?? ''), 'unauthorized');
       refused(await calls.proxied(healthy, handle, nextPage()), 'unauthorized');
+    },
+  };
+}
+
+async function revokeRunTrial(scene: Scene): Promise<Trial> {
+  const { calls, healthy } = scene;
+  const runId = randomUUID();
+  const agents: Agent[] = [];
+  const handles: string[] = [];
+  for (let count = 0; count < 2; count += 1) {
+    const agent = bodyOf(await calls.openSession(healthy, TENANTS.free, { runId }));
+    await aSecret(scene, agent);
+    handles.push(await aHandle(scene, agent));
+    agents.push(agent);
+  }
+  const revoke = (client: TransportClient) => calls.revokeRun(client, TENANTS.free, runId);
+  return {
+    run: revoke,
+    async again() {
+      bodyOf(await revoke(healthy));
+    },
+    async check() {
+      for (const agent of agents) refused(await calls.requestGrant(healthy, agent, 'proxy', randomUUID()), 'unauthorized');
+      for (const handle of handles) refused(await calls.proxied(healthy, handle, nextPage()), 'unauthorized');
+      refused(await calls.openSession(healthy, TENANTS.free, { runId }), 'forbidden');
     },
   };
 }

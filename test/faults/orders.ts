@@ -10,7 +10,7 @@ export const order = z.discriminatedUnion('order', [
   z.object({ order: z.literal('count'), at: point.nullable(), then: z.enum(['die', 'hold']) }),
   /** Tells the steps that were counted. */
   z.object({ order: z.literal('steps') }),
-  /** A worker does what is due. */
+  /** A worker begins. */
   z.object({ order: z.literal('work') }),
 ]);
 export type Order = z.infer<typeof order>;

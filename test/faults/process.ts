@@ -8,7 +8,8 @@ import { order, type Reply } from './orders.ts';
 import { die, Steps, watchConnector, watchStores } from './steps.ts';
 
 // An API or a worker as src/main starts them, with a connector of the tests, which stops at the step that it is told. Arguments: `api`; or
-// `worker`, by how many seconds its clock is ahead, and its flags. A worker without flags works only when it is told to.
+// `worker`, by how many seconds its clock is ahead, and its flags. A worker waits until it is told to work; with flags it then goes on by
+// itself, without them it does what is due.
 
 const [, , kind = '', secondsAhead = '0', ...flags] = process.argv;
 const steps = new Steps();
@@ -29,8 +30,9 @@ if (kind === 'api') {
 } else {
   const clock = clockAhead(Number(secondsAhead));
   const worker = await makeWorker(configuration, parseWorkerFlags(flags), { clock, connectors });
-  work = () => worker.runOnce(new AbortController().signal);
-  tell({ reply: 'listening', address: flags.length > 0 ? await worker.start() : '' });
+  const start = async (): Promise<boolean> => (await worker.start()) !== '';
+  work = flags.length > 0 ? start : () => worker.runOnce(new AbortController().signal);
+  tell({ reply: 'listening', address: '' });
 }
 
 process.on('message', (message) => {

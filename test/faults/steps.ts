@@ -1,39 +1,59 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { IncomingMessage, Server } from 'node:http';
 import { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { z } from 'zod';
 import type { LeaseConnector } from '../../src/domain/connector.ts';
 import type { Point } from './orders.ts';
 
+/** The steps of one request, or of all that a worker does. */
+interface Count {
+  names: string[];
+  /** Where it goes no further, and what happens then. */
+  at: Point | null;
+  stop: () => void;
+}
+
 /** Counts everything that this process has an effect with. At one of these steps the process dies, or what takes it goes no further. */
 export class Steps {
-  #names: string[] = [];
-  #at: Point | null = null;
-  #stop: () => void = () => undefined;
+  #latest: Count = { names: [], at: null, stop: () => undefined };
+  readonly #ofRequest = new AsyncLocalStorage<Count>();
 
-  /** Begins to count anew, up to `at`; then calls `stop`. What was held before stays so. */
+  /** Counts the steps of the next request, or of what is done without one, up to `at`; then calls `stop`. */
   count(at: Point | null, stop: () => void): void {
-    this.#names = [];
-    this.#at = at;
-    this.#stop = stop;
+    this.#latest = { names: [], at, stop };
   }
 
   get names(): readonly string[] {
-    return this.#names;
+    return this.#latest.names;
   }
 
   around(name: string, take: () => unknown): unknown {
-    const step = this.#names.push(name);
-    const moment = this.#at?.step === step ? this.#at.moment : null;
-    if (moment === 'before') return this.#held();
+    const count = this.#ofRequest.getStore() ?? this.#latest;
+    const step = count.names.push(name);
+    const moment = count.at?.step === step ? count.at.moment : null;
+    if (moment === 'before') return held(count);
     const answer = take();
-    return moment === 'after' ? Promise.resolve(answer).then(() => this.#held()) : answer;
+    return moment === 'after' ? Promise.resolve(answer).then(() => held(count)) : answer;
   }
 
-  /** Settles never: whoever waits for it goes no further. */
-  #held(): Promise<never> {
-    this.#stop();
-    return new Promise(() => undefined);
+  /** What comes of a request counts as its own, also when another one has been counted since. */
+  inRequest<T>(request: IncomingMessage, handle: () => T): T {
+    // Its body comes by way of the connection.
+    wrap(request, 'on', (args, call) => {
+      args[1] = AsyncLocalStorage.bind(listener.parse(args[1]));
+      return call();
+    });
+    return this.#ofRequest.run(this.#latest, handle);
   }
+}
+
+const listener = z.custom<(...args: unknown[]) => unknown>((value) => typeof value === 'function');
+
+/** Settles never: whoever waits for it goes no further. */
+function held({ stop }: Count): Promise<never> {
+  stop();
+  return new Promise(() => undefined);
 }
 
 /** At once: nothing of this process runs any more. */
@@ -41,9 +61,12 @@ export function die(): void {
   process.kill(process.pid, 'SIGKILL');
 }
 
-/** Counts every statement that goes to Postgres and every command that goes to Redis. */
+/** Counts every statement that goes to Postgres and every command that goes to Redis, by the request that they come of. */
 export function watchStores(steps: Steps): void {
   wrap(Client.prototype, 'query', ([config], call) => steps.around(statementName(config), call));
+  wrap(Server.prototype, 'emit', ([event, request], call) =>
+    event === 'request' && request instanceof IncomingMessage ? steps.inRequest(request, call) : call(),
+  );
   wrap(Redis.prototype, 'sendCommand', ([command], call) => steps.around(`redis ${named.parse(command).name}`, call));
 }
 

@@ -53,20 +53,24 @@ const FAILURES = IS_SHORT ? 50 : 200;
 const WITHOUT_POSTGRES: Outage = { needs: () => true };
 const WITHOUT_REDIS: Outage = { needs: (operation) => operation === 'proxied' };
 
-/** Stops something for as long as it takes that many calls fail. */
-async function away(load: Load, outage: Outage, stop: () => Promise<void>, start: () => Promise<void>): Promise<void> {
+/** Stops something for as long as it takes that so many calls fail. */
+async function away(
+  load: Load,
+  outage: Outage,
+  { stop, start, failures = FAILURES }: { stop: () => Promise<void>; start: () => Promise<void>; failures?: number },
+): Promise<void> {
   await stop();
   load.outage = { ...outage };
-  await load.fail(FAILURES);
+  await load.fail(failures);
   load.outage = null;
   await start();
 }
 
-/** Something takes every byte and answers none, until calls have waited in vain: they hear that it is not there, or that it took too long. */
+/** Something takes every byte and answers none, until calls have waited in vain. */
 async function silent(load: Load, outage: Outage, proxy: CuttableProxy): Promise<void> {
-  load.notNow = ['unavailable', 'deadline_exceeded'];
-  const hold = async (): Promise<void> => proxy.hold();
-  await away(load, outage, hold, async () => proxy.restore());
+  // Each of them takes seconds.
+  const failures = 2 * AGENTS;
+  await away(load, outage, { stop: async () => proxy.hold(), start: async () => proxy.restore(), failures });
 }
 
 async function blows(load: Load, blow: () => Promise<void> | void, times = BLOWS): Promise<void> {
@@ -99,12 +103,7 @@ const restart =
   (outage: Outage, serverOf: () => Pick<PostgresServer, 'start' | 'stop' | 'kill'>, how: 'stop' | 'kill') =>
   (load: Load): Promise<void> => {
     const server = serverOf();
-    return away(
-      load,
-      outage,
-      () => server[how](),
-      () => server.start(),
-    );
+    return away(load, outage, { stop: () => server[how](), start: () => server.start() });
   };
 
 const FAULTS: readonly Fault[] = [

@@ -1,15 +1,14 @@
 import type { FaultProcess } from './fault-process.ts';
 
-const AHEAD = 2;
-
 /** Processes that are there to be killed. The next ones start while the last is being looked at. */
 export class Victims {
   readonly #start: () => Promise<FaultProcess>;
   readonly #ready: Promise<FaultProcess>[] = [];
 
-  constructor(start: () => Promise<FaultProcess>) {
+  /** `ahead` of them are there, or on their way, at any time. */
+  constructor(ahead: number, start: () => Promise<FaultProcess>) {
     this.#start = start;
-    for (let count = 0; count < AHEAD; count += 1) this.#addOne();
+    for (let count = 0; count < ahead; count += 1) this.#addOne();
   }
 
   take(): Promise<FaultProcess> {

@@ -18,7 +18,7 @@ let victims: Victims;
 beforeAll(async () => {
   made = await healthyScene();
   const { environment } = made.scene.world;
-  victims = new Victims(() => FaultProcess.worker(environment, LONG_ENOUGH_SECONDS));
+  victims = new Victims(2, () => FaultProcess.worker(environment, LONG_ENOUGH_SECONDS));
   forgetful = await forgetfulApi(made.scene.world);
 });
 afterAll(async () => {

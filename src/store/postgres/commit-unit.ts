@@ -11,7 +11,8 @@ import { COMMIT_UNIT, END_GRANTS_OF_SESSION, FIND_EVENT } from './unit-statement
 /**
  * Commits a unit, and answers its events. Tries once more when it was undone, or when the connection was lost before the outcome was
  * known. The first try may then have committed, and the second one fails on what the first has done; the unit's first event
- * tells. Rejects with what the unit raised, or with `unavailable`.
+ * tells. A server that kept silent is not asked again: a call has no time for that. Rejects with what the unit raised, or with
+ * `unavailable`.
  */
 export async function commitUnit(database: Database, unit: StagedUnit): Promise<readonly AuditEvent[]> {
   const first = new RecordedEvents();
@@ -20,7 +21,7 @@ export async function commitUnit(database: Database, unit: StagedUnit): Promise<
     return first.events;
   } catch (error) {
     if (!(error instanceof StatementFailure)) throw error;
-    if (error.outcome === 'final') throw error.translated();
+    if (error.outcome === 'final' || error.outcome === 'silent') throw error.translated();
     return commitAgain(database, unit, error.outcome === 'unknown' ? first : new RecordedEvents());
   }
 }
@@ -33,6 +34,7 @@ async function commitAgain(database: Database, unit: StagedUnit, first: Recorded
     return second.events;
   } catch (error) {
     if (!(error instanceof StatementFailure)) throw error;
+    if (error.outcome === 'silent') throw error.translated();
     const maybe = error.outcome === 'unknown' ? [first, second] : [first];
     for (const { events } of maybe) if (await areOnRecord(database, events)) return events;
     throw error.translated();

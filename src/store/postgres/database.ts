@@ -40,14 +40,14 @@ export class Database {
   }
 
   /**
-   * Runs a statement that may be run twice: once more when it was undone or the connection was lost. Rejects with `unavailable`, or
-   * with what the statement raised.
+   * Runs a statement that may be run twice: once more when it was undone or the connection was lost, and not when the server kept
+   * silent, since the caller has no time for a second wait. Rejects with `unavailable`, or with what the statement raised.
    */
   async query(statement: Statement, values: readonly Value[] = []): Promise<readonly Row[]> {
     const run = (): Promise<readonly Row[]> => this.once(statement, values);
     try {
       return await run().catch((error: unknown) => {
-        if (error instanceof StatementFailure && error.outcome !== 'final') return run();
+        if (error instanceof StatementFailure && (error.outcome === 'undone' || error.outcome === 'unknown')) return run();
         throw error;
       });
     } catch (error) {

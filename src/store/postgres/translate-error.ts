@@ -1,8 +1,11 @@
 import { DatabaseError } from 'pg';
 import { BrokerError, budgetExceeded, conflict, forbidden, unavailable } from '../../domain/errors.ts';
 
-/** What is known of a statement that failed: it changed nothing and may be tried again, it may have committed, or it changed nothing and never will. */
-export type FailedOutcome = 'undone' | 'unknown' | 'final';
+/**
+ * What is known of a statement that failed: it changed nothing and may be tried again, it may have committed, it changed nothing and
+ * never will, or nothing at all was heard of it for as long as anybody waits (it may have committed, and there is no time to ask).
+ */
+export type FailedOutcome = 'undone' | 'unknown' | 'final' | 'silent';
 
 /** SQLSTATE classes of a server that does not work just now (https://www.postgresql.org/docs/current/errcodes-appendix.html). */
 const UNAVAILABLE_CLASSES: ReadonlySet<string> = new Set([
@@ -22,6 +25,9 @@ const DEADLOCK_DETECTED = '40P01';
 const UNIQUE_VIOLATION = '23505';
 /** The server went away: admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout. */
 const SERVER_GONE = /^(08...|57P0[1235])$/;
+
+/** pg's error for a `query_timeout` that ran out has no code and no class of its own. */
+const READ_TIMEOUT = 'Query read timeout';
 
 /** SQLSTATEs that migrations/0002_changes.sql raises, with messages for the caller. */
 const OURS: Readonly<Record<string, (message: string) => Error>> = {
@@ -71,7 +77,8 @@ export function outcomeOf(failure: unknown): FailedOutcome {
     // The server may have committed before it told that it goes.
     return SERVER_GONE.test(code) ? 'unknown' : 'final';
   }
-  // pg's own errors, of a socket or of a connection that ended, have nothing in common but that the server said nothing.
+  if (failure instanceof Error && failure.message === READ_TIMEOUT) return 'silent';
+  // pg's other errors, of a socket or of a connection that ended, have nothing in common but that the server said nothing.
   return 'unknown';
 }
 

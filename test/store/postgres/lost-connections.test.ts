@@ -244,6 +244,19 @@ describe('the repository', () => {
     await expect(repository.ping()).resolves.toBeUndefined();
   });
 
+  it.each([
+    ['a question', (repository: PostgresRepository) => repository.findSession(TENANT, aSession().id)],
+    ['a unit', (repository: PostgresRepository) => repository.transact((unit) => unit.insertSession(aSession()))],
+  ])('asks a silent server once: there is no time for a second wait (%s)', async (_, ask) => {
+    const { pool, proxy, repository } = world();
+    await repository.ping();
+    let tries = 0;
+    pool.on('acquire', () => (tries += 1));
+    proxy.hold();
+    await expect(ask(repository)).rejects.toMatchObject({ code: 'unavailable' });
+    expect(tries).toBe(1);
+  });
+
   it('loses no acknowledged change and doubles none while connections are cut at every moment', async () => {
     const { admin, proxy, repository } = world();
     const acknowledged: string[] = [];

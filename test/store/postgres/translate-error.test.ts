@@ -50,11 +50,16 @@ describe('an error of the database', () => {
     ['ECONNRESET', fromSocket('ECONNRESET')],
     ['a connection that ended', new Error('Connection terminated unexpectedly')],
     ['a pool that has none', new Error('timeout exceeded when trying to connect')],
-    ['no answer', new Error('Query read timeout')],
     ['something that is no error', 'gone'],
   ])('that is %s is unavailable, and nobody knows its outcome', (_, failure) => {
     expect(translateError(failure)).toMatchObject({ code: 'unavailable', cause: failure });
     expect(outcomeOf(failure)).toBe('unknown');
+  });
+
+  it('that is silence is unavailable, and leaves no time to ask again', () => {
+    const failure = new Error('Query read timeout');
+    expect(translateError(failure)).toMatchObject({ code: 'unavailable', cause: failure });
+    expect(outcomeOf(failure)).toBe('silent');
   });
 
   it.each(['22P02', '22021', '23502', '23514', '42P01', '42703', 'P0001', 'XX000', '20000'])(
