@@ -33,8 +33,8 @@ beforeEach(() => {
 afterEach(() => checks.mockRestore());
 
 function attestation({ source = keys, review = null }: { source?: KeySource; review?: TokenReview | null } = {}) {
-  const { verify } = makeK8sAttestation({ issuer: ISSUER, audience: AUDIENCE, keys: source, clock, review });
-  return (token: string) => verify({ kind: 'k8s_sa_jwt', token });
+  const verifier = makeK8sAttestation({ issuer: ISSUER, audience: AUDIENCE, keys: source, clock, review });
+  return (token: string) => verifier.verify({ kind: 'k8s_sa_jwt', token });
 }
 
 test.each([
