@@ -7,6 +7,7 @@ import { workloadHash } from '../authn/workload-hash.ts';
 import { makeApprovalNotifications } from '../broker/approval-notifications.ts';
 import { type Broker, type BrokerDeps, makeBroker } from '../broker/broker.ts';
 import type { SendNotificationsDeps } from '../broker/send-notifications.ts';
+import { guardedLookup } from '../connectors/guarded-lookup.ts';
 import { makeUpstream } from '../connectors/github/upstream.ts';
 import { makeIdSource } from '../crypto/random-ids.ts';
 import { makeSecretSealer } from '../crypto/sealed-box.ts';
@@ -66,7 +67,7 @@ const SESSION_TTL_SECONDS = 900;
 export function makeBrokerParts(configuration: Configuration, stores: Stores, hooks: Hooks): BrokerParts {
   const { environment, keys, settings } = configuration;
   const { clock, repository } = stores;
-  const upstream = makeUpstream();
+  const upstream = makeUpstream(guardedLookup(environment.ASB_UPSTREAM_ALLOWED_ADDRESSES));
   const openKeys = rememberedKeys(clock, hooks.onFetchFailure);
   const ids = makeIdSource({ clock, handleKey: keys.sessionKeys.secretFor('proxy-handle') });
   const publicBaseUrl = environment.ASB_PUBLIC_BASE_URL ?? null;

@@ -7,9 +7,11 @@ import { makeOperatorTokens, type OperatorIssuer } from '../authn/operator-token
 import { makePolicyEngine } from '../authz/policy-engine.ts';
 import { makeToolRegistry } from '../authz/tool-registry.ts';
 import { makeSessionAuthorizer } from '../authz/workload-bindings.ts';
+import { CallLimits, DEFAULT_LIMITS } from '../connectors/call-limits.ts';
 import { makeGitHubConnector } from '../connectors/github/github-connector.ts';
 import { staticTokenSource } from '../connectors/github/token-source.ts';
 import type { Upstream } from '../connectors/github/upstream.ts';
+import { limitedConnector } from '../connectors/limited-connector.ts';
 import { makeStaticResolver } from '../connectors/resolver.ts';
 import type { AttestationVerifier } from '../domain/attestation-verifier.ts';
 import type { Clock } from '../domain/clock.ts';
@@ -154,17 +156,18 @@ function openReceiver(settings: ReceiverSettings, opening: Opening): Receiver | 
   });
 }
 
-function connectors({ githubOperations }: Settings, deps: DecidingPartsDeps): readonly Connector[] {
+function connectors({ githubOperations, limits }: Settings, deps: DecidingPartsDeps): readonly Connector[] {
   const { environment, clock, upstream } = deps;
   if (environment.ASB_GITHUB_TOKEN === undefined) return deps.connectors;
-  return [
-    ...deps.connectors,
-    makeGitHubConnector({
-      baseUrl: environment.ASB_GITHUB_API_BASE_URL,
-      tokens: staticTokenSource(new Secret(environment.ASB_GITHUB_TOKEN)),
-      allowedOperations: githubOperations ?? environment.ASB_GITHUB_ALLOWED_OPERATIONS,
-      clock,
-      upstream,
-    }),
-  ];
+  const github = makeGitHubConnector({
+    baseUrl: environment.ASB_GITHUB_API_BASE_URL,
+    tokens: staticTokenSource(new Secret(environment.ASB_GITHUB_TOKEN)),
+    allowedOperations: githubOperations ?? environment.ASB_GITHUB_ALLOWED_OPERATIONS,
+    clock,
+    upstream,
+  });
+  const configured = [github].map((connector) =>
+    limitedConnector(connector, new CallLimits(connector.name, limits[connector.name] ?? DEFAULT_LIMITS)),
+  );
+  return [...deps.connectors, ...configured];
 }

@@ -33,6 +33,7 @@ export function environmentSettings(environment: Environment): Settings {
     delegationIssuers: delegationIssuersOf(environment, tenantId),
     receivers: [],
     githubOperations: null,
+    limits: {},
   };
   return { ...data, revision: revisionOf(data) };
 }

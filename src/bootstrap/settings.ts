@@ -1,3 +1,4 @@
+import type { ConnectorLimits } from '../connectors/call-limits.ts';
 import type { RoleMapping } from '../authn/operator-tokens.ts';
 import type { TenantId } from '../domain/ids.ts';
 import type { Policy } from '../domain/policy.ts';
@@ -83,6 +84,8 @@ export interface Settings {
   receivers: readonly ReceiverSettings[];
   /** Names of GitHub operations that the proxy may run; null leaves that to the environment. */
   githubOperations: readonly string[] | null;
+  /** What calls may take, by the connector's name; one that is not named has the usual limits. */
+  limits: Readonly<Record<string, ConnectorLimits>>;
   /** Names all of this: SHA-256, hex. No secret goes into it. */
   revision: string;
 }

@@ -220,6 +220,11 @@ export const VARIABLES = {
     default: 'all',
     description: `Operations the proxy may run, separated by commas: ${OPERATION_NAMES.join(', ')}.`,
   }),
+  ASB_UPSTREAM_ALLOWED_ADDRESSES: cidrs.default([]).meta({
+    default: '',
+    description:
+      'Addresses or CIDR ranges that the names of upstreams may lead to although they are of this machine, this link or a metadata service.',
+  }),
   ASB_MAX_OPEN_GRANTS: wholeNumber(1, 1_000_000)
     .default(100)
     .meta({ default: '100', description: 'Grants that one session may have open at once.' }),

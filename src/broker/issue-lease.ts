@@ -1,6 +1,6 @@
 import type { AuditEventType } from '../domain/audit-event.ts';
 import type { CallContext } from '../domain/call-context.ts';
-import type { IssuedLease, LeaseConnector } from '../domain/connector.ts';
+import { type IssuedLease, type LeaseConnector, wasNotCalled } from '../domain/connector.ts';
 import type { DownstreamCall } from '../domain/downstream-call.ts';
 import type { BrokerError } from '../domain/errors.ts';
 import { conflict, type ErrorCode } from '../domain/errors.ts';
@@ -126,10 +126,11 @@ async function askConnector(
     );
   } catch (error) {
     const code = codeOf(error);
-    const next = NOTHING_ISSUED.has(code)
-      ? endRevocation(requested, { outcome: 'not_issued', endedAt: deps.clock.now() })
-      : // Not before the call is over for sure: what arrives downstream after it was revoked would stay.
-        dueRevocation(requested, call.deadline);
+    const next =
+      NOTHING_ISSUED.has(code) || wasNotCalled(error)
+        ? endRevocation(requested, { outcome: 'not_issued', endedAt: deps.clock.now() })
+        : // Not before the call is over for sure: what arrives downstream after it was revoked would stay.
+          dueRevocation(requested, call.deadline);
     await comeToNothing(deps, context, asked, next, leaseEvent(deps, context, asked, 'lease.failed', code));
     throw error;
   }

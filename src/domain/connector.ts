@@ -1,3 +1,4 @@
+import { BrokerError } from './errors.ts';
 import type { DeliveryMode } from './grant.ts';
 import type { RevocationId } from './ids.ts';
 import type { ResourceKind, ResourceRef } from './resource.ts';
@@ -79,13 +80,17 @@ export interface RevokeRequest {
 /** A connector that has credentials made downstream, each with a lease. */
 export interface LeaseConnector extends Connector {
   /**
-   * Rejects with `invalid_request`, `forbidden`, `not_found` or `rate_limited` when nothing was issued for sure, and with
-   * `upstream_error`, `unavailable`, `deadline_exceeded` or any other error when something may have been.
+   * Rejects with `invalid_request`, `forbidden`, `not_found` or `rate_limited` when nothing was issued for sure, as with an error that
+   * `wasNotCalled` knows, and with `upstream_error`, `unavailable`, `deadline_exceeded` or any other error when something may have been.
    */
   issue(request: IssueRequest): Promise<IssuedLease>;
   /** Resolves when the credential is dead downstream, also when it was before. Otherwise rejects, and is asked again. */
   revoke(request: RevokeRequest): Promise<void>;
 }
+
+/** Whether a connector's limits refused a call before it was made. */
+export const wasNotCalled = (error: unknown): boolean =>
+  error instanceof BrokerError && (error.reason === 'connector_busy' || error.reason === 'connector_paused');
 
 /** Finds the connector for a capability on a kind of resource. */
 export interface ConnectorResolver {

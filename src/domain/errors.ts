@@ -38,6 +38,8 @@ export const REFUSAL_REASONS = [
   'operation_not_allowed',
   'resource_outside_grant',
   'upstream_refused',
+  'connector_busy',
+  'connector_paused',
   'role_missing',
   'self_approval',
   'approver_mismatch',

@@ -126,6 +126,7 @@ test('a file becomes settings', async () => {
       { name: 'lead', kind: 'slack', url: new URL(SLACK_URL), secret: null, callbackKeyFile: null, links: true },
     ],
     githubOperations: ['repository_metadata'],
+    limits: { github: { maxConcurrent: 200, maxFailures: 20, pauseSeconds: 5 } },
   });
   expect(settings.receivers[0]?.secret?.reveal()).toBe(SIGNING_SECRET);
 });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DEFAULT_LIMITS } from '../../connectors/call-limits.ts';
 import { GITHUB_OPERATIONS } from '../../connectors/github/operations.ts';
 import { DELIVERY_MODES } from '../../domain/grant.ts';
 import { OPERATOR_ROLES } from '../../domain/operator.ts';
@@ -163,6 +164,25 @@ const tenant = z.strictObject({
   policies: z.array(policy).default([]).describe('What is allowed, by capability. Nothing else is.'),
 });
 
+const limits = z
+  .strictObject({
+    max_concurrent: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .default(DEFAULT_LIMITS.maxConcurrent)
+      .describe('Calls that one process has under way there at once; the next one is answered 503.'),
+    failures_before_pause: z
+      .int()
+      .min(1)
+      .max(1000)
+      .default(DEFAULT_LIMITS.maxFailures)
+      .describe('So many calls that fail in a row make the process leave the system alone.'),
+    pause: duration.default(`${DEFAULT_LIMITS.pauseSeconds}s`).describe('For how long; then one call tries it.'),
+  })
+  .prefault({})
+  .describe('What calls to this system may take of a process, so that one that hangs slows no other down.');
+
 const tokenReview = z.strictObject({
   api_server: url.describe('The API server that is asked.'),
   ca_file: filePath.optional().describe("PEM certificates that it is checked against; without it, the system's."),
@@ -277,6 +297,7 @@ export const CONFIG_FILE = z
               .array(z.enum([...GITHUB_OPERATIONS.keys()]))
               .optional()
               .describe('What the proxy may run; without it, what the environment allows.'),
+            limits,
           })
           .prefault({})
           .describe('The GitHub proxy.'),

@@ -1,4 +1,5 @@
 import { compileCondition } from '../../authz/condition.ts';
+import type { ConnectorLimits } from '../../connectors/call-limits.ts';
 import type { TenantId } from '../../domain/ids.ts';
 import type { Policy } from '../../domain/policy.ts';
 import { Secret } from '../../domain/secret.ts';
@@ -41,9 +42,16 @@ export function toSettings(file: ConfigFile, files: NamedFiles): Settings {
     }),
     receivers: file.notifications.receivers.map((entry) => toReceiver(entry, files)),
     githubOperations: connectors.github.allowed_operations ?? null,
+    limits: { github: toLimits(connectors.github.limits) },
     revision: revisionOf(file),
   };
 }
+
+const toLimits = (entry: ConfigFile['connectors']['github']['limits']): ConnectorLimits => ({
+  maxConcurrent: entry.max_concurrent,
+  maxFailures: entry.failures_before_pause,
+  pauseSeconds: secondsOf(entry.pause),
+});
 
 // The schema has checked its form.
 const tenantId = (id: string): TenantId => id as TenantId;
