@@ -27,6 +27,7 @@ import { type DecidingParts, makeDecidingParts } from './deciding-parts.ts';
 import { openKeySource } from './key-sources.ts';
 import type { IssuerSettings, Settings } from './settings.ts';
 import { systemRandom } from './system-random.ts';
+import { Vaults } from './vault-parts.ts';
 
 export interface Stores {
   clock: Clock;
@@ -40,6 +41,8 @@ export interface Stores {
 export interface Hooks {
   /** Told each time that an issuer's keys could not be fetched. */
   onFetchFailure: (issuer: string, error: unknown) => void;
+  /** Told each time that ASB's token at Vault could not be renewed. */
+  onVaultFailure: (error: unknown) => void;
   /** Makes the outbox be looked at soon. */
   wakeOutbox: () => void;
 }
@@ -69,6 +72,8 @@ export function makeBrokerParts(configuration: Configuration, stores: Stores, ho
   const { clock, repository } = stores;
   const upstream = makeUpstream(guardedLookup(environment.ASB_UPSTREAM_ALLOWED_ADDRESSES));
   const openKeys = rememberedKeys(clock, hooks.onFetchFailure);
+  const allowedAddresses = environment.ASB_UPSTREAM_ALLOWED_ADDRESSES;
+  const vaults = new Vaults({ clock, allowedAddresses, onFailure: hooks.onVaultFailure });
   const ids = makeIdSource({ clock, handleKey: keys.sessionKeys.secretFor('proxy-handle') });
   const publicBaseUrl = environment.ASB_PUBLIC_BASE_URL ?? null;
   const links = makeLinkSigner({ keys: keys.sessionKeys, issuer: environment.ASB_SESSION_TOKEN_ISSUER, publicBaseUrl });
@@ -76,7 +81,8 @@ export function makeBrokerParts(configuration: Configuration, stores: Stores, ho
   const notifications = makeApprovalNotifications({ ids, notifiers, wake: hooks.wakeOutbox });
   const shared = { ...sharedDeps(configuration, stores, ids), notifications };
   const assemble = (next: Settings): Assembly => {
-    const parts = makeDecidingParts(next, { environment, clock, openKeys, upstream, connectors: stores.connectors });
+    const parts = makeDecidingParts(next, { environment, clock, openKeys, upstream, vaults, connectors: stores.connectors });
+    vaults.settle();
     const deps = { ...shared, ...decidingDeps(configuration, parts, clock) };
     return { parts, deps, broker: makeBroker(deps) };
   };

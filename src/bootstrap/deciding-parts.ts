@@ -12,6 +12,8 @@ import { makeGitHubConnector } from '../connectors/github/github-connector.ts';
 import { staticTokenSource } from '../connectors/github/token-source.ts';
 import type { Upstream } from '../connectors/github/upstream.ts';
 import { limitedConnector } from '../connectors/limited-connector.ts';
+import { parseDsnTemplate } from '../connectors/vaultdb/dsn-template.ts';
+import { makeVaultDatabaseConnector } from '../connectors/vaultdb/vault-database-connector.ts';
 import { makeStaticResolver } from '../connectors/resolver.ts';
 import type { AttestationVerifier } from '../domain/attestation-verifier.ts';
 import type { Clock } from '../domain/clock.ts';
@@ -27,6 +29,7 @@ import { ConfigurationError } from './configuration-error.ts';
 import type { Environment } from './environment.ts';
 import { readText } from './read-text.ts';
 import type { IssuerSettings, K8sIssuerSettings, ReceiverSettings, Settings } from './settings.ts';
+import type { Vaults } from './vault-parts.ts';
 import { openTokenReview } from './token-reviews.ts';
 
 /** The parts that decide, all made from one configuration. */
@@ -46,6 +49,7 @@ export interface DecidingPartsDeps {
   /** Throws an Error that says what is wrong with a file or a URL. */
   openKeys: (issuer: IssuerSettings) => KeySource;
   upstream: Upstream;
+  vaults: Vaults;
   /** Besides those that the settings name. */
   connectors: readonly Connector[];
 }
@@ -156,18 +160,33 @@ function openReceiver(settings: ReceiverSettings, opening: Opening): Receiver | 
   });
 }
 
-function connectors({ githubOperations, limits }: Settings, deps: DecidingPartsDeps): readonly Connector[] {
-  const { environment, clock, upstream } = deps;
-  if (environment.ASB_GITHUB_TOKEN === undefined) return deps.connectors;
-  const github = makeGitHubConnector({
+function connectors(settings: Settings, deps: DecidingPartsDeps): readonly Connector[] {
+  const configured = [gitHub(settings, deps), database(settings, deps)].filter(isThere).map((connector) => {
+    const limits = settings.limits[connector.name] ?? DEFAULT_LIMITS;
+    return limitedConnector(connector, new CallLimits(connector.name, limits));
+  });
+  return [...deps.connectors, ...configured];
+}
+
+function gitHub({ githubOperations }: Settings, { environment, clock, upstream }: DecidingPartsDeps): Connector | null {
+  if (environment.ASB_GITHUB_TOKEN === undefined) return null;
+  return makeGitHubConnector({
     baseUrl: environment.ASB_GITHUB_API_BASE_URL,
     tokens: staticTokenSource(new Secret(environment.ASB_GITHUB_TOKEN)),
     allowedOperations: githubOperations ?? environment.ASB_GITHUB_ALLOWED_OPERATIONS,
     clock,
     upstream,
   });
-  const configured = [github].map((connector) =>
-    limitedConnector(connector, new CallLimits(connector.name, limits[connector.name] ?? DEFAULT_LIMITS)),
-  );
-  return [...deps.connectors, ...configured];
+}
+
+function database({ database: settings }: Settings, { vaults, clock }: DecidingPartsDeps): Connector | null {
+  if (settings === null) return null;
+  const { vault, roles, ...rules } = settings;
+  return makeVaultDatabaseConnector({
+    ...vaults.open(vault),
+    ...rules,
+    clock,
+    timeoutSeconds: vault.timeoutSeconds,
+    roles: roles.map(({ name, mount, dsnTemplate }) => ({ name, mount, dsn: parseDsnTemplate(dsnTemplate) })),
+  });
 }

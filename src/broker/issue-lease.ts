@@ -64,7 +64,8 @@ function askedFor(
   connector: LeaseConnector,
 ): Asked {
   const createdAt = deps.clock.now();
-  const { id: grantId, tenantId, sessionId, agentId, runId, resourceRef, expiresAt: leaseExpiresAt } = approved;
+  const { id: grantId, tenantId, sessionId, agentId, runId, resourceRef } = approved;
+  const leaseExpiresAt = lastMoment(approved.expiresAt, connector, createdAt);
   const of = { tenantId, sessionId, grantId, agentId, runId, workloadHash: session.workloadHash };
   const id = deps.ids.revocationId();
   const requested: RequestedRevocation = {
@@ -81,6 +82,11 @@ function askedFor(
     deadline: new Date(createdAt.getTime() + CALL_SECONDS * 1000),
   };
   return { approved, session, connector, requested, call };
+}
+
+/** When whatever the connector issues is over for sure, also when its answer is lost. */
+function lastMoment(grantEnds: Date, { longestLeaseSeconds = 0 }: LeaseConnector, now: Date): Date {
+  return new Date(Math.max(grantEnds.getTime(), now.getTime() + longestLeaseSeconds * 1000));
 }
 
 async function finish(deps: IssueGrantDeps, context: Pick<CallContext, 'requestId'>, asked: Asked): Promise<Issued> {

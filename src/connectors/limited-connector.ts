@@ -23,7 +23,8 @@ const limitedProxy = (connector: ProxyConnector, limits: CallLimits): Pick<Proxy
   },
 });
 
-const limitedLease = (connector: LeaseConnector, limits: CallLimits): Pick<LeaseConnector, 'issue' | 'revoke'> => ({
+const limitedLease = (connector: LeaseConnector, limits: CallLimits): Omit<LeaseConnector, keyof Connector> => ({
+  ...(connector.longestLeaseSeconds !== undefined && { longestLeaseSeconds: connector.longestLeaseSeconds }),
   issue: (request) => limits.run(() => connector.issue(request)),
   revoke: (request) => limits.run(() => connector.revoke(request)),
 });

@@ -1,4 +1,4 @@
-import { BrokerError } from './errors.ts';
+import { BrokerError, type RefusalReason } from './errors.ts';
 import type { DeliveryMode } from './grant.ts';
 import type { RevocationId } from './ids.ts';
 import type { ResourceKind, ResourceRef } from './resource.ts';
@@ -79,6 +79,8 @@ export interface RevokeRequest {
 
 /** A connector that has credentials made downstream, each with a lease. */
 export interface LeaseConnector extends Connector {
+  /** How long what it issued may live when nobody ever learns its lease, in seconds; absent where that is never longer than asked for. */
+  readonly longestLeaseSeconds?: number;
   /**
    * Rejects with `invalid_request`, `forbidden`, `not_found` or `rate_limited` when nothing was issued for sure, as with an error that
    * `wasNotCalled` knows, and with `upstream_error`, `unavailable`, `deadline_exceeded` or any other error when something may have been.
@@ -88,9 +90,14 @@ export interface LeaseConnector extends Connector {
   revoke(request: RevokeRequest): Promise<void>;
 }
 
-/** Whether a connector's limits refused a call before it was made. */
-export const wasNotCalled = (error: unknown): boolean =>
-  error instanceof BrokerError && (error.reason === 'connector_busy' || error.reason === 'connector_paused');
+const NOT_CALLED: ReadonlySet<RefusalReason | null> = new Set([
+  'connector_busy',
+  'connector_paused',
+  'upstream_unreachable',
+]);
+
+/** Whether a call came to nothing before it reached the system downstream: by its connector's limits, or because that is not there. */
+export const wasNotCalled = (error: unknown): boolean => error instanceof BrokerError && NOT_CALLED.has(error.reason);
 
 /** Finds the connector for a capability on a kind of resource. */
 export interface ConnectorResolver {

@@ -40,6 +40,7 @@ export const REFUSAL_REASONS = [
   'upstream_refused',
   'connector_busy',
   'connector_paused',
+  'upstream_unreachable',
   'role_missing',
   'self_approval',
   'approver_mismatch',
