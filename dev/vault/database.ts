@@ -76,7 +76,8 @@ export class DatabaseEngine {
       await client.end().catch(() => undefined);
     }
     await this.#pools.get(name)?.end();
-    const pool = new Pool({ connectionString: url, max: 4 });
+    // The plugin makes one user after the other too.
+    const pool = new Pool({ connectionString: url, max: 1 });
     pool.on('error', () => undefined);
     this.#pools.set(name, pool);
     this.#connections.set(name, config);

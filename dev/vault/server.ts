@@ -54,7 +54,6 @@ const METHODS: Readonly<Record<string, VaultCall['method']>> = {
   GET: 'GET',
   POST: 'POST',
   PUT: 'POST',
-  LIST: 'LIST',
   DELETE: 'DELETE',
 };
 
@@ -155,18 +154,27 @@ export async function startVaultStandIn({
     if (realm === undefined) throw new VaultError(404, 'namespace not found');
     const method = METHODS[request.method];
     if (method === undefined) throw new VaultError(405, 'unsupported operation');
+    // Node knows no method LIST; Vault takes this in its place.
     const isList = method === 'GET' && /[?&]list=true\b/.test(request.url);
     const result = await realm.handle({ method: isList ? 'LIST' : method, path, body: request.body }, presented);
     return script === undefined ? send(reply, result) : scripted(script, request, reply);
   };
 
-  app.addHttpMethod('LIST');
+  // A body is JSON whatever its type says, and may be left out.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, text, done) => {
+    try {
+      done(null, text === '' ? null : JSON.parse(String(text)));
+    } catch {
+      done(new VaultError(400, 'failed to parse JSON input'));
+    }
+  });
   app.setErrorHandler((error, _request, reply) => {
     const { status: code, errors } = error instanceof VaultError ? error : new VaultError(400, 'failed to parse JSON input');
     return reply.code(code).type('application/json').send(JSON.stringify({ errors }));
   });
   app.setNotFoundHandler((request, reply) => reply.code(404).send({ errors: [`no handler for route "${request.url}"`] }));
-  app.route({ method: ['GET', 'POST', 'PUT', 'LIST', 'DELETE'], url: '/v1/*', handler: answer });
+  app.route({ method: ['GET', 'POST', 'PUT', 'DELETE'], url: '/v1/*', handler: answer });
   await app.listen({ host: '127.0.0.1', port: 0 });
   return {
     url: app.listeningOrigin,

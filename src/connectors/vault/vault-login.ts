@@ -44,8 +44,9 @@ const lookupAnswer = z.object({ data: z.object({ ttl: z.int().min(0), renewable:
 
 interface Current extends VaultToken {
   isRenewable: boolean;
-  /** What it lived for when it was last issued or renewed, in milliseconds. */
+  /** What it lives for since it was last issued or renewed, in milliseconds, and the longest that a login or a renewal gave it. */
   lifeMs: number;
+  longestLifeMs: number;
 }
 
 /**
@@ -95,8 +96,8 @@ export class VaultLogin {
   }
 
   /** Whether a new one would hardly last longer: where tokens live shorter than grants, not every grant needs a login. */
-  #isFresh({ endsAt, lifeMs }: Current): boolean {
-    return endsAt === null || endsAt.getTime() - this.#config.clock.now().getTime() >= lifeMs * FRESH;
+  #isFresh({ endsAt, longestLifeMs }: Current): boolean {
+    return endsAt === null || endsAt.getTime() - this.#config.clock.now().getTime() >= longestLifeMs * FRESH;
   }
 
   /** Everybody who asks meanwhile shares the one attempt. */
@@ -138,7 +139,7 @@ export class VaultLogin {
     try {
       const request = { method: 'POST' as const, path: 'auth/token/renew-self', token: current.token, body: {} };
       const answer = await this.#ask(loginAnswer, request);
-      return this.#from(answer.auth, current.token);
+      return this.#from(answer.auth, current.token, current.longestLifeMs);
     } catch (error) {
       // It reached the end of what Vault renews, or was revoked.
       if (error instanceof VaultRefusal && error.status < 500 && this.canLogInAnew) return this.#logIn();
@@ -170,10 +171,10 @@ export class VaultLogin {
   }
 
   /** A duration of 0 is that of a token without an end: https://developer.hashicorp.com/vault/docs/concepts/tokens#root-tokens. */
-  #from(facts: { lease_duration: number; renewable: boolean }, token: Secret): Current {
+  #from(facts: { lease_duration: number; renewable: boolean }, token: Secret, longestLifeMs = 0): Current {
     const lifeMs = facts.lease_duration * 1000;
     const endsAt = lifeMs === 0 ? null : new Date(this.#config.clock.now().getTime() + lifeMs);
-    return { token, endsAt, isRenewable: facts.renewable, lifeMs };
+    return { token, endsAt, isRenewable: facts.renewable, lifeMs, longestLifeMs: Math.max(lifeMs, longestLifeMs) };
   }
 
   async #ask<Body extends z.ZodType>(
