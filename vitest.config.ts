@@ -15,6 +15,7 @@ const ON_EVERY_STORE = [
   'proof-of-possession',
   'reuse',
   'under-way',
+  'vault',
 ].map((name) => `test/e2e/${name}.test.ts`);
 
 export default defineConfig({

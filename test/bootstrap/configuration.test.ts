@@ -11,6 +11,12 @@ import { rsaKey } from '../support/attestations.ts';
 
 const LEAST = { ASB_K8S_ISSUER: 'https://kubernetes.example', ASB_K8S_PUBLIC_KEY_FILE: '/keys/k8s.pem' };
 
+const VAULT = {
+  ASB_VAULT_ADDR: 'https://vault:8200',
+  ASB_VAULT_TOKEN: 'hvs.token',
+  ASB_VAULT_ROLE: 'app_ro',
+  ASB_VAULT_DSN_TEMPLATE: 'postgres://{{username}}:{{password}}@db/app',
+};
 const DURABLE = {
   ...LEAST,
   ASB_POSTGRES_DSN: 'postgres://asb:secret@db.example/asb?sslmode=verify-full',
@@ -122,9 +128,21 @@ describe('a mistake stops the start and says what to change', () => {
     ['a token that is not ASCII', { ...LEAST, ASB_GITHUB_TOKEN: 'ghp_ü' }, /^ASB_GITHUB_TOKEN: must be printable ASCII/],
     ['a level that is none', { ...LEAST, ASB_LOG_LEVEL: 'loud' }, /^ASB_LOG_LEVEL/],
     [
-      'a connector that is not built yet',
-      { ...LEAST, ASB_VAULT_ADDR: 'https://vault' },
-      /^ASB_VAULT_ADDR: is not supported/,
+      'a Vault without a token',
+      { ...LEAST, ...VAULT, ASB_VAULT_TOKEN: '' },
+      /^ASB_VAULT_TOKEN: must be set, as ASB_VAULT_ADDR is/,
+    ],
+    [
+      'a Vault without a role',
+      { ...LEAST, ...VAULT, ASB_VAULT_ROLE: '' },
+      /^ASB_VAULT_ROLE: must be set, as ASB_VAULT_ADDR is/,
+    ],
+    ['half of a Vault', { ...LEAST, ...VAULT, ASB_VAULT_ADDR: '' }, /^ASB_VAULT_TOKEN: goes with ASB_VAULT_ADDR/],
+    ['a Vault in the clear', { ...LEAST, ...VAULT, ASB_VAULT_ADDR: 'http://vault:8200' }, /^ASB_VAULT_ADDR: must be https/],
+    [
+      'a DSN that takes no password',
+      { ...LEAST, ...VAULT, ASB_VAULT_DSN_TEMPLATE: 'postgres://{{username}}@db/app' },
+      /^ASB_VAULT_DSN_TEMPLATE: the DSN template must have \{\{password\}\} once/,
     ],
     ['a database without a name', { ...DURABLE, ASB_POSTGRES_DSN: 'postgres://db' }, /^ASB_POSTGRES_DSN: write postgres:/],
     ['a database of another kind', { ...DURABLE, ASB_POSTGRES_DSN: 'mysql://db/asb' }, /^ASB_POSTGRES_DSN: write postgres:/],
