@@ -2,7 +2,7 @@
 RUN := npm run --silent
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help demo test test-faults ci proto proto-check proto-release fmt lint typecheck migrate run-api run-worker bench docs config-check dev-token
+.PHONY: help demo demo-vault test test-faults ci proto proto-check proto-release fmt lint typecheck migrate run-api run-worker bench docs config-check dev-token
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -13,6 +13,9 @@ $(INSTALLED): package.json package-lock.json
 
 demo: $(INSTALLED) ## run the main job against local stand-ins, step by step
 	@$(RUN) demo
+
+demo-vault: $(INSTALLED) ## a database user of Vault's for one grant, step by step, on a Postgres of its own
+	@$(RUN) demo:vault
 
 test: $(INSTALLED) ## run every test
 	@sh .ci/tools

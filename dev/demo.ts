@@ -6,6 +6,7 @@ import { startApi } from './api-process.ts';
 import { makeCluster } from './cluster.ts';
 import { writeDemoConfiguration } from './demo-configuration.ts';
 import { startGitHubStandIn } from './github/server.ts';
+import { say, show, step, Teller } from './story.ts';
 
 const GITHUB_TOKEN = 'github_pat_11DEMO_the_agent_never_sees_this';
 const REQUESTS = 4;
@@ -20,12 +21,6 @@ const grant = z.object({
 const pending = z.object({ grant_id: z.string(), state: z.literal('pending'), approval_id: z.string() });
 const waiting = z.object({ approval: z.object({ agent_id: z.string(), resource_ref: z.string(), reason: z.string() }) });
 const pull = z.object({ number: z.number(), title: z.string(), user: z.object({ login: z.string() }) });
-const refusal = z.object({ error: z.string(), code: z.string() });
-
-const say = (text: string): void => void process.stdout.write(`${text}\n`);
-let steps = 0;
-const step = (title: string): void => say(`\n${(steps += 1)}. ${title}`);
-const show = (label: string, value: unknown): void => say(`   ${label.padEnd(10)} ${String(value)}`);
 
 const folder = await mkdtemp(join(tmpdir(), 'asb-demo-'));
 const auditFile = join(folder, 'audit.jsonl');
@@ -45,36 +40,7 @@ const api = await startApi({
 });
 const [url] = api.urls;
 
-async function call(path: string, body: unknown, token?: string): Promise<{ status: number; body: unknown }> {
-  const headers = {
-    'content-type': 'application/json',
-    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-  };
-  const response = await fetch(`${url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
-  return { status: response.status, body: await response.json() };
-}
-
-/** Makes a call that must succeed, and answers its body. */
-async function succeed(path: string, body: unknown, token?: string): Promise<unknown> {
-  const answer = await call(path, body, token);
-  if (answer.status !== 200) throw new Error(`${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
-  return answer.body;
-}
-
-/** Reads what must be there. */
-async function read(path: string, token: string): Promise<unknown> {
-  const response = await fetch(`${url}${path}`, { headers: { authorization: `Bearer ${token}` } });
-  if (response.status !== 200) throw new Error(`${path}: ${response.status} ${await response.text()}`);
-  return response.json();
-}
-
-/** Makes a call that must be refused, and shows how. */
-async function refused(path: string, body: unknown, status: number, token?: string): Promise<void> {
-  const answer = await call(path, body, token);
-  if (answer.status !== status) throw new Error(`expected ${status}, got ${answer.status}: ${JSON.stringify(answer.body)}`);
-  const { code, error } = refusal.parse(answer.body);
-  show('refused', `${answer.status} ${code}: ${error}`);
-}
+const teller = new Teller(url);
 
 try {
   say(`ASB listens on ${url}; a stand-in plays GitHub on ${github.url}.`);
@@ -85,7 +51,7 @@ try {
     token: await cluster.projectedToken({ namespace: 'agents', serviceAccount: 'reviewer' }),
   };
   const run = { tenant_id: configuration.tenants.free, agent_id: 'reviewer', run_id: 'run-1', tool_context: ['github'] };
-  const opened = session.parse(await succeed('/v1/sessions', { ...run, attestation }));
+  const opened = session.parse(await teller.succeed('/v1/sessions', { ...run, attestation }));
   show('session', opened.session_id);
   show('until', opened.expires_at);
 
@@ -98,7 +64,7 @@ try {
     ttl_seconds: 300,
     reason: 'review pull request 10',
   };
-  const granted = grant.parse(await succeed('/v1/grants', wish, opened.session_token));
+  const granted = grant.parse(await teller.succeed('/v1/grants', wish, opened.session_token));
   const { handle } = granted.delivery;
   show('grant', `${granted.grant_id} (${granted.state})`);
   show('handle', handle);
@@ -107,57 +73,57 @@ try {
   step('A tool reads a pull request through the handle; ASB holds the credential');
   const proxy = '/v1/proxy/github/rest';
   const reading = { proxy_handle: handle, operation: 'pull_request_metadata', params: { pull_number: 10 } };
-  const answer = pull.parse(await succeed(proxy, reading));
+  const answer = pull.parse(await teller.succeed(proxy, reading));
   show('pull', `#${answer.number} “${answer.title}” by ${answer.user.login}`);
 
   step('What is not allowed is refused, and the refusal says why');
   const elsewhere = { ...wish, resource_ref: 'github:repo:umbrella/secrets' };
-  await refused('/v1/grants', elsewhere, 403, opened.session_token);
-  await refused(proxy, { ...reading, operation: 'repository_metadata', params: {} }, 403);
-  await refused(proxy, { ...reading, params: { pull_number: 10, owner: 'umbrella', repo: 'secrets' } }, 403);
-  await refused(proxy, { ...reading, params: { pull_number: '../../../user' } }, 400);
+  await teller.refused('/v1/grants', elsewhere, 403, opened.session_token);
+  await teller.refused(proxy, { ...reading, operation: 'repository_metadata', params: {} }, 403);
+  await teller.refused(proxy, { ...reading, params: { pull_number: 10, owner: 'umbrella', repo: 'secrets' } }, 403);
+  await teller.refused(proxy, { ...reading, params: { pull_number: '../../../user' } }, 400);
 
   step(`The handle is good for ${REQUESTS} requests; the budget runs out`);
   for (let request = 2; request <= REQUESTS; request += 1) {
-    await succeed(proxy, reading);
+    await teller.succeed(proxy, reading);
     show('request', `${request} of ${REQUESTS}: 200`);
   }
-  await refused(proxy, reading, 429);
+  await teller.refused(proxy, reading, 429);
 
   step('A new grant is revoked, and its handle is dead');
-  const second = grant.parse(await succeed('/v1/grants', wish, opened.session_token));
+  const second = grant.parse(await teller.succeed('/v1/grants', wish, opened.session_token));
   show('grant', second.grant_id);
-  await succeed(proxy, { ...reading, proxy_handle: second.delivery.handle });
+  await teller.succeed(proxy, { ...reading, proxy_handle: second.delivery.handle });
   show('handle', 'works');
-  const revoked = await succeed(`/v1/grants/${second.grant_id}:revoke`, { reason: 'done' }, opened.session_token);
+  const revoked = await teller.succeed(`/v1/grants/${second.grant_id}:revoke`, { reason: 'done' }, opened.session_token);
   show('revoked', JSON.stringify(revoked));
-  await refused(proxy, { ...reading, proxy_handle: second.delivery.handle }, 401);
+  await teller.refused(proxy, { ...reading, proxy_handle: second.delivery.handle }, 401);
 
   step('Where the policy asks people, the agent waits, somebody else decides, and the agent alone gets the handle');
   const careful = { ...run, tenant_id: configuration.tenants.careful, attestation };
-  const { session_token } = session.parse(await succeed('/v1/sessions', careful));
-  const asked = pending.parse(await succeed('/v1/grants', { ...wish, request_id: 'review-10' }, session_token));
+  const { session_token } = session.parse(await teller.succeed('/v1/sessions', careful));
+  const asked = pending.parse(await teller.succeed('/v1/grants', { ...wish, request_id: 'review-10' }, session_token));
   show('grant', `${asked.grant_id} (${asked.state})`);
   const approvalPath = `/v1/approvals/${asked.approval_id}`;
-  await refused(`${approvalPath}:approve`, {}, 401, session_token);
+  await teller.refused(`${approvalPath}:approve`, {}, 401, session_token);
   const approver = await configuration.operatorToken('olga', 'approver');
-  const { approval } = waiting.parse(await read(approvalPath, approver));
+  const { approval } = waiting.parse(await teller.read(approvalPath, approver));
   show('olga sees', `${approval.agent_id} asks for ${approval.resource_ref}: “${approval.reason}”`);
-  const answered = read(`/v1/grants/${asked.grant_id}?wait_seconds=30`, session_token);
-  show('approved', JSON.stringify(await succeed(`${approvalPath}:approve`, { comment: 'fine' }, approver)));
+  const answered = teller.read(`/v1/grants/${asked.grant_id}?wait_seconds=30`, session_token);
+  show('approved', JSON.stringify(await teller.succeed(`${approvalPath}:approve`, { comment: 'fine' }, approver)));
   const collected = grant.parse(await answered);
   show('the agent', `${collected.grant_id} (${collected.state}), ${collected.delivery.handle}`);
-  await refused(`${approvalPath}:approve`, {}, 409, approver);
+  await teller.refused(`${approvalPath}:approve`, {}, 409, approver);
 
   step('An operator stops the run: its sessions and handles are dead, and it gets no new ones');
-  const stopped = await succeed(
+  const stopped = await teller.succeed(
     `/v1/runs/${run.run_id}:revoke`,
     { tenant_id: careful.tenant_id, reason: 'demo' },
     await configuration.operatorToken('otto', 'operator'),
   );
   show('revoked', JSON.stringify(stopped));
-  await refused(proxy, { ...reading, proxy_handle: collected.delivery.handle }, 401);
-  await refused('/v1/sessions', careful, 403);
+  await teller.refused(proxy, { ...reading, proxy_handle: collected.delivery.handle }, 401);
+  await teller.refused('/v1/sessions', careful, 403);
 
   step('All of it is on record, and the credential is nowhere in it');
   const log = await readFile(auditFile, 'utf8');
