@@ -1,4 +1,5 @@
 import type { RoleMapping } from '../authn/operator-tokens.ts';
+import type { Permissions } from '../connectors/github/permissions.ts';
 import type { TenantId } from '../domain/ids.ts';
 import type { Policy } from '../domain/policy.ts';
 import type { Secret } from '../domain/secret.ts';
@@ -70,6 +71,14 @@ export interface ReceiverSettings {
   approver: string | null;
 }
 
+/** The GitHub App that ASB is. */
+export interface GitHubAppSettings {
+  appId: string;
+  privateKeyFile: string;
+  /** What tokens for reading are asked for with; null for what the reads need. */
+  readPermissions: Permissions | null;
+}
+
 /** What a deployment runs on besides its processes' own settings: from the configuration file, or from the environment alone. */
 export interface Settings {
   tenants: readonly TenantId[];
@@ -83,6 +92,8 @@ export interface Settings {
   receivers: readonly ReceiverSettings[];
   /** Names of GitHub operations that the proxy may run; null leaves that to the environment. */
   githubOperations: readonly string[] | null;
+  /** Null leaves that to the environment. */
+  githubApp: GitHubAppSettings | null;
   /** Names all of this: SHA-256, hex. No secret goes into it. */
   revision: string;
 }

@@ -70,7 +70,7 @@ function askedFor(
   const requested: RequestedRevocation = {
     ...{ ...of, id, connector: connector.name, resourceRef, createdAt },
     state: 'requested',
-    leaseExpiresAt,
+    leaseExpiresAt: laterOf(leaseExpiresAt, longestLifeFrom(createdAt, connector)),
   };
   const call: DownstreamCall = {
     id: deps.ids.callId(),
@@ -82,6 +82,12 @@ function askedFor(
   };
   return { approved, session, connector, requested, call };
 }
+
+const laterOf = (one: Date, other: Date): Date => (one < other ? other : one);
+
+/** When what is issued is over by itself, even if nobody ever hears of it. */
+const longestLifeFrom = (asked: Date, { longestLeaseSeconds = 0 }: LeaseConnector): Date =>
+  longestLeaseSeconds === 0 ? asked : new Date(asked.getTime() + (CALL_SECONDS + longestLeaseSeconds) * 1000);
 
 async function finish(deps: IssueGrantDeps, context: Pick<CallContext, 'requestId'>, asked: Asked): Promise<Issued> {
   const lease = await askConnector(deps, context, asked);

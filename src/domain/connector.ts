@@ -14,6 +14,8 @@ export interface Connector {
 }
 
 export interface ProxyRequest {
+  /** The grant's: what it does not cover is refused. */
+  capability: string;
   resource: ResourceRef;
   operation: string;
   params: Readonly<Record<string, unknown>>;
@@ -25,6 +27,8 @@ export interface ProxyAnswer {
   contentType: string;
   /** The page to ask for next; null on the last one. */
   nextPage: number | null;
+  /** How often the credential that was used stood in what came back, and was made unreadable; left out for never. */
+  redactions?: number;
 }
 
 export interface SendOptions {
@@ -52,6 +56,8 @@ export interface IssueRequest {
   resource: ResourceRef;
   /** What is issued must be over by then. */
   expiresAt: Date;
+  /** What a minted token may do, as the policy says it in the downstream system's words; null leaves that to the connector. */
+  permissions?: Readonly<Record<string, string>> | null;
   signal: AbortSignal;
 }
 
@@ -78,6 +84,8 @@ export interface RevokeRequest {
 
 /** A connector that has credentials made downstream, each with a lease. */
 export interface LeaseConnector extends Connector {
+  /** How long what it issues may live at most, in seconds, where it takes no heed of the grant's end; left out where it does. */
+  readonly longestLeaseSeconds?: number;
   /**
    * Rejects with `invalid_request`, `forbidden`, `not_found` or `rate_limited` when nothing was issued for sure, and with
    * `upstream_error`, `unavailable`, `deadline_exceeded` or any other error when something may have been.

@@ -13,7 +13,8 @@ export type FileKind =
   | 'token'
   | 'secret_url'
   | 'signing_secret'
-  | 'callback_key';
+  | 'callback_key'
+  | 'app_key';
 
 /** A file that the configuration names. */
 export interface FileReference {
@@ -57,6 +58,7 @@ function* namedFiles(file: SalvagedFile): Generator<NamedFile> {
     yield [[...path, 'secret_file'], receiver.secret_file, 'signing_secret'];
     yield [[...path, 'callback_key_file'], receiver.callback_key_file, 'callback_key'];
   }
+  yield [['connectors', 'github', 'app', 'private_key_file'], file.connectors?.github?.app?.private_key_file, 'app_key'];
 }
 
 function* keyFiles(keys: Keys | undefined, path: FieldPath): Generator<NamedFile> {

@@ -4,7 +4,7 @@ import type { Policy } from '../../domain/policy.ts';
 import { Secret } from '../../domain/secret.ts';
 import type { Tool } from '../../domain/tool.ts';
 import type { WorkloadBinding } from '../../domain/workload-binding.ts';
-import type { K8sIssuerSettings, KeySettings, ReceiverSettings, Settings } from '../settings.ts';
+import type { GitHubAppSettings, K8sIssuerSettings, KeySettings, ReceiverSettings, Settings } from '../settings.ts';
 import { secondsOf } from './duration.ts';
 import { parseSecretUrl, parseSigningSecret } from './file-content.ts';
 import { revisionOf } from './revision.ts';
@@ -41,6 +41,7 @@ export function toSettings(file: ConfigFile, files: NamedFiles): Settings {
     }),
     receivers: file.notifications.receivers.map((entry) => toReceiver(entry, files)),
     githubOperations: connectors.github.allowed_operations ?? null,
+    githubApp: toGitHubApp(connectors.github.app, files),
     revision: revisionOf(file),
   };
 }
@@ -112,6 +113,12 @@ function toKeys(keys: ConfigFile['operators'][number]['keys'], files: NamedFiles
   if (keys.jwks_file !== undefined) return { kind: 'jwks_file', path: files.resolve(keys.jwks_file) };
   if (keys.jwks_url !== undefined) return { kind: 'jwks_url', url: new URL(keys.jwks_url) };
   return { kind: 'discovery' };
+}
+
+function toGitHubApp(entry: ConfigFile['connectors']['github']['app'], files: NamedFiles): GitHubAppSettings | null {
+  if (entry === undefined) return null;
+  const { app_id: appId, private_key_file: file, read_permissions: readPermissions = null } = entry;
+  return { appId: String(appId), privateKeyFile: files.resolve(file), readPermissions };
 }
 
 function toReceiver(entry: ReceiverEntry, files: NamedFiles): ReceiverSettings {

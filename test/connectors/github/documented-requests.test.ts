@@ -28,7 +28,7 @@ describe('each request the connector can make is one that GitHub describes', () 
     const sent: URL[] = [];
     const connector = connectorFor('https://api.github.com', { upstream: recordingUpstream(sent) });
     const params = ALL_PARAMS[name] ?? {};
-    await connector.prepare({ resource: WIDGETS, operation: name, params }).send(unlimited());
+    await connector.prepare({ capability: 'repo.read', resource: WIDGETS, operation: name, params }).send(unlimited());
 
     const [url] = sent;
     const documented = github.routeOf(url?.pathname ?? '');

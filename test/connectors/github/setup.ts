@@ -58,7 +58,7 @@ export function useStandIn(options: { basePath?: string } = {}): () => World {
       standIn,
       connector,
       call: async (operation, params = {}, send = unlimited()) =>
-        connector.prepare({ resource: WIDGETS, operation, params }).send(send),
+        connector.prepare({ capability: 'repo.read', resource: WIDGETS, operation, params }).send(send),
     };
   });
   afterEach(async () => world?.standIn.close());
