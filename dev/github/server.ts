@@ -5,7 +5,14 @@ import { errorBody, JSON_TYPE, redirect, type ScriptedAnswer } from './answers.t
 import { type Caller, type Levels, NOT_FOUND, type Refusal, StandInApp, type StandInAppOptions } from './app.ts';
 import { buildRepositories, type Json, type RepositoryFixture } from './fixtures.ts';
 import { pageOf, type Query, selectIssues } from './pages.ts';
-import { appFields, type Content as Sent, createdCheckRun, createdComment, createdIssue, installationFields } from './written.ts';
+import {
+  appFields,
+  type Content as Sent,
+  createdCheckRun,
+  createdComment,
+  createdIssue,
+  installationFields,
+} from './written.ts';
 
 export interface GitHubStandInOptions {
   /** The token that may do everything. */
@@ -217,12 +224,8 @@ function addRoutes(routes: FastifyInstance, scene: Scene): void {
   serve('/issues', { issues: 'read' }, ({ issues }, { query }) => ({ items: selectIssues(issues, query) }));
 
   write('/issues', 'issue', { issues: 'write' }, createdIssue);
-  write(
-    '/issues/:number/comments',
-    'comment',
-    { issues: 'write', pull_requests: 'write' },
-    (repository, content, number) =>
-      repository.issues.some((each) => each.number === number) ? createdComment(repository, number, content) : null,
+  write('/issues/:number/comments', 'comment', { issues: 'write', pull_requests: 'write' }, (repository, content, number) =>
+    repository.issues.some((each) => each.number === number) ? createdComment(repository, number, content) : null,
   );
   write('/check-runs', 'check_run', { checks: 'write' }, createdCheckRun);
   if (app !== null) addAppRoutes(routes, app, { callerFor, byName, repositories, isMoved });

@@ -231,14 +231,10 @@ export const VARIABLES = {
       description:
         'Token that ASB itself uses at GitHub; or be a GitHub App. Without either nothing is delivered for GitHub.',
     }),
-  ASB_GITHUB_APP_ID: z
-    .string()
-    .regex(APP_ID, 'must be the id or the client id of a GitHub App')
-    .optional()
-    .meta({
-      description:
-        'Id or client id of the GitHub App that ASB is; goes with ASB_GITHUB_APP_PRIVATE_KEY_FILE, and not with ASB_GITHUB_TOKEN.',
-    }),
+  ASB_GITHUB_APP_ID: z.string().regex(APP_ID, 'must be the id or the client id of a GitHub App').optional().meta({
+    description:
+      'Id or client id of the GitHub App that ASB is; goes with ASB_GITHUB_APP_PRIVATE_KEY_FILE, and not with ASB_GITHUB_TOKEN.',
+  }),
   ASB_GITHUB_APP_PRIVATE_KEY_FILE: file.optional().meta({
     description:
       'PEM private key of that App (PKCS#1 as GitHub gives it out, or PKCS#8), for ASB alone to read: mode 0600 or 0400.',

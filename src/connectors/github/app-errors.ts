@@ -13,7 +13,10 @@ export function errorFromAppAnswer(answer: RefusingAnswer, request: AppRequest, 
   const refused = (why: string) => forbidden('upstream_refused', why, { rule: RULE, cause });
   if (isRateLimit(answer)) {
     const retryAfterSeconds = waitSeconds(answer.headers, now);
-    return rateLimited(`GitHub's rate limit is used up; retry in ${retryAfterSeconds} seconds`, { cause, retryAfterSeconds });
+    return rateLimited(`GitHub's rate limit is used up; retry in ${retryAfterSeconds} seconds`, {
+      cause,
+      retryAfterSeconds,
+    });
   }
   switch (status) {
     case 401:
@@ -29,6 +32,8 @@ export function errorFromAppAnswer(answer: RefusingAnswer, request: AppRequest, 
         ? refused("the installation of ASB's GitHub App was not given the permissions that this needs; tell the operator")
         : refused("this repository is not among those that ASB's GitHub App was given; ask its owner to add it");
     default:
-      return upstreamError(`GitHub failed with status ${status} when ASB's App asked it (${request}); retry later`, { cause });
+      return upstreamError(`GitHub failed with status ${status} when ASB's App asked it (${request}); retry later`, {
+        cause,
+      });
   }
 }

@@ -33,11 +33,13 @@ export function makeMintedTokens({ api, sealer, repositoryOf, defaultPermissions
     async issue({ revocationId, resource, permissions, signal }: IssueRequest): Promise<IssuedLease> {
       const repository = repositoryOf(resource);
       const { token, expiresAt } = await api.mint(repository, permissionsOf(permissions ?? defaultPermissions), signal);
-      const leaseId = await sealer.seal(token.reveal(), { purpose: 'lease_id', revocationId }).catch(async (error: unknown) => {
-        // Without it nobody could revoke the token later.
-        await api.revoke(token, signal);
-        throw error;
-      });
+      const leaseId = await sealer
+        .seal(token.reveal(), { purpose: 'lease_id', revocationId })
+        .catch(async (error: unknown) => {
+          // Without it nobody could revoke the token later.
+          await api.revoke(token, signal);
+          throw error;
+        });
       return { leaseId, fields: [{ name: 'token', value: token }], expiresAt };
     },
 

@@ -58,7 +58,10 @@ export const WRITES: readonly GitHubOperation[] = [
         .regex(/^[0-9a-f]{40}([0-9a-f]{24})?$/, 'must be the SHA of a commit: 40 or 64 small hex digits'),
       status: z.enum(['queued', 'in_progress', 'completed'], 'must be queued, in_progress or completed').optional(),
       conclusion: z.enum(CONCLUSIONS, `must be one of ${CONCLUSIONS.join(', ')}`).optional(),
-      details_url: z.url({ protocol: /^https?$/, error: 'must be an http(s) URL' }).max(2000, 'is too long').optional(),
+      details_url: z
+        .url({ protocol: /^https?$/, error: 'must be an http(s) URL' })
+        .max(2000, 'is too long')
+        .optional(),
       external_id: title.optional(),
       started_at: time.optional(),
       completed_at: time.optional(),

@@ -280,7 +280,9 @@ describe('for any params at all', () => {
       fc.asyncProperty(names, async (name) => {
         const resource = { kind: 'github_repo' as const, name, ref: `github:repo:${name}` };
         try {
-          await connector.prepare({ capability: 'repo.read', resource, operation: 'repository_metadata', params: {} }).send(unlimited());
+          await connector
+            .prepare({ capability: 'repo.read', resource, operation: 'repository_metadata', params: {} })
+            .send(unlimited());
         } catch (error) {
           if (!(error instanceof BrokerError) || error.code !== 'invalid_request') throw error;
           return;
