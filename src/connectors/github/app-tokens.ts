@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import type { Clock } from '../../domain/clock.ts';
-import { BrokerError, deadlineExceeded } from '../../domain/errors.ts';
+import { deadlineExceeded } from '../../domain/errors.ts';
 import type { RuntimeStore } from '../../domain/runtime-store.ts';
 import type { SealedSecret, SecretSealer } from '../../domain/sealing.ts';
 import { Secret } from '../../domain/secret.ts';
@@ -104,9 +104,9 @@ async function findKept({ runtime, sealer, clock }: AppTokensConfig, key: string
     const opened = await sealer.open(sealed as SealedSecret, { purpose: 'shared_token', key });
     const { token, expiresAt } = sharedToken.parse(JSON.parse(opened));
     return { token: new Secret(token), expiresAt: new Date(expiresAt) };
-  } catch (error) {
-    if (error instanceof BrokerError) throw error;
-    // Altered, or sealed under a key of another process alone. It is of no use, and is replaced.
+  } catch {
+    // Altered, or sealed under a key that this process has not got. It is of no use, and is replaced; where no key is to be had at
+    // all, that fails when the new one is sealed.
     return null;
   }
 }
