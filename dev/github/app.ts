@@ -114,7 +114,9 @@ export class StandInApp {
     if (mint !== undefined) return this.isLive(credential) ? { kind: 'installation', mint } : BAD_CREDENTIALS;
     if (!credential.includes('.')) return BAD_CREDENTIALS;
     try {
-      const { payload } = await jwtVerify(credential, this.#key, { algorithms: ['RS256'], issuer: String(this.appId) });
+      const { payload } = await jwtVerify(credential, this.#key, { algorithms: ['RS256'] });
+      // GitHub takes the App's id as a number and as text.
+      if (String(payload.iss) !== String(this.appId)) return BAD_JWT;
       const { exp = Infinity } = payload;
       return exp <= Date.now() / 1000 + JWT_LIFE_SECONDS ? { kind: 'app' } : BAD_JWT;
     } catch {

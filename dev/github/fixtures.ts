@@ -77,7 +77,9 @@ function sha(seed: string): string {
 }
 
 export function user(login: string, id: number, type = 'User'): Json {
-  const url = `${API}/users/${login}`;
+  // An App's own account ends in [bot].
+  const name = encodeURIComponent(login);
+  const url = `${API}/users/${name}`;
   return {
     login,
     id,
@@ -85,7 +87,7 @@ export function user(login: string, id: number, type = 'User'): Json {
     avatar_url: `https://avatars.githubusercontent.com/u/${id}?v=4`,
     gravatar_id: '',
     url,
-    html_url: `${WEB}/${login}`,
+    html_url: `${WEB}/${name}`,
     followers_url: `${url}/followers`,
     following_url: `${url}/following{/other_user}`,
     gists_url: `${url}/gists{/gist_id}`,

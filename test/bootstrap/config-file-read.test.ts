@@ -126,6 +126,11 @@ test('a file becomes settings', async () => {
       { name: 'lead', kind: 'slack', url: new URL(SLACK_URL), secret: null, callbackKeyFile: null, links: true },
     ],
     githubOperations: ['repository_metadata'],
+    githubApp: {
+      appId: '71',
+      privateKeyFile: join(folder.path, 'app.pem'),
+      readPermissions: { contents: 'read', issues: 'read' },
+    },
   });
   expect(settings.receivers[0]?.secret?.reveal()).toBe(SIGNING_SECRET);
 });

@@ -4,7 +4,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { makeLocalKeyManagement } from '../../src/crypto/local-key-management.ts';
 import { makeSecretSealer, MAX_SECRET_BYTES } from '../../src/crypto/sealed-box.ts';
 import { unavailable } from '../../src/domain/errors.ts';
-import type { ArtifactId, GrantId, TenantId } from '../../src/domain/ids.ts';
+import type { ArtifactId, GrantId, RevocationId, TenantId } from '../../src/domain/ids.ts';
 import type { KeyManagement } from '../../src/domain/key-management.ts';
 import type { SealedSecret, SealingContext, WrappedSecretPlace } from '../../src/domain/sealing.ts';
 import recorded from './sealed-box-vectors.json' with { type: 'json' };
@@ -265,5 +265,24 @@ describe('a data key', () => {
   test('of another length than ours is not used', async () => {
     const short: KeyManagement = { ...keys, unwrap: () => Promise.resolve(randomBytes(16)) };
     expect(await refusalOf(await sealer.seal(SECRET, CONTEXT), CONTEXT, makeSecretSealer({ keys: short }))).toEqual(DEFECT);
+  });
+});
+
+describe('a secret of one purpose does not open in the place of another', () => {
+  const places: SealingContext[] = [
+    CONTEXT,
+    { purpose: 'shared_token', key: 'rev_1' },
+    { purpose: 'shared_token', key: 'rev_2' },
+    { purpose: 'lease_id', revocationId: 'rev_1' as RevocationId },
+    { purpose: 'lease_id', revocationId: 'rev_2' as RevocationId },
+    { ...CONTEXT, tenantId: 'shared_token' as TenantId, artifactId: 'rev_1' as ArtifactId },
+    { ...CONTEXT, tenantId: 'lease_id' as TenantId, artifactId: 'rev_1' as ArtifactId },
+  ];
+
+  test.each(places)('%j', async (place) => {
+    const sealed = await sealer.seal(SECRET, place);
+    for (const other of places) {
+      expect(await refusalOf(sealed, other)).toEqual(other === place ? `OPENED: ${SECRET}` : DEFECT);
+    }
   });
 });

@@ -1,10 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { Redis } from 'ioredis';
-import { Client, escapeIdentifier } from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { bodyOf, CANARY_TOKEN, GRANT_REQUEST, sessionRequest } from '../support/asb.ts';
 import { TENANTS } from '../support/configured.ts';
+import { dumpOfPostgres, dumpOfRedis, spellings } from '../support/dumps.ts';
 import type { DurableStores } from '../support/durable-stores.ts';
 import { type AsbWithLeases, LEASE_REQUEST, startAsbWithLeases } from '../support/leases.ts';
 
@@ -16,73 +15,6 @@ beforeAll(async () => {
   stores = world.asb.durable;
 });
 afterAll(() => world.close());
-
-/** Every row of every table, and what the server remembers of statements. */
-async function dumpOfPostgres(): Promise<string> {
-  const client = new Client({ connectionString: stores.dsn });
-  await client.connect();
-  try {
-    const names = z.array(z.object({ name: z.string() }));
-    const tables = names.parse(
-      (await client.query(`SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' ORDER BY 1`)).rows,
-    );
-    const dumps: string[] = [];
-    for (const { name } of tables) {
-      const rows = await client.query(`SELECT to_jsonb(t)::text AS name FROM ${escapeIdentifier(name)} t`);
-      dumps.push(
-        `${name}\n${names
-          .parse(rows.rows)
-          .map((row) => row.name)
-          .join('\n')}`,
-      );
-    }
-    const activity = await client.query(`SELECT coalesce(query, '') AS name FROM pg_stat_activity`);
-    dumps.push(...names.parse(activity.rows).map((row) => row.name));
-    return dumps.join('\n');
-  } finally {
-    await client.end();
-  }
-}
-
-/** Every key of the deployment with all that it holds, as Redis serialises it and as text. */
-async function dumpOfRedis(): Promise<string> {
-  const { host, port, password, keyPrefix } = stores.redis;
-  const redis = new Redis({ host, port, ...(password === null ? {} : { password }) });
-  try {
-    const keys = await redis.keys(`${keyPrefix}*`);
-    expect(keys.length).toBeGreaterThan(0);
-    const values = await Promise.all(
-      keys.map(async (key) => {
-        const type = await redis.type(key);
-        const value =
-          type === 'hash'
-            ? await redis.hgetall(key)
-            : type === 'zset'
-              ? await redis.zrange(key, '0', '-1')
-              : await redis.get(key);
-        return `${key} ${JSON.stringify(value)} ${(await redis.dumpBuffer(key)).toString('latin1')}`;
-      }),
-    );
-    return values.join('\n');
-  } finally {
-    redis.disconnect();
-  }
-}
-
-/** Every form in which a secret might lie there. */
-function spellings(secret: string): string[] {
-  const bytes = Buffer.from(secret);
-  // Inside a longer text base64 depends on where the secret begins: three phases, without the characters at their ends.
-  const phases = [0, 1, 2].map((pad) =>
-    Buffer.concat([Buffer.alloc(pad), bytes])
-      .toString('base64')
-      .replace(/=+$/, '')
-      .slice(4, -4),
-  );
-  return [secret, ...phases, bytes.toString('hex'), encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)].flatMap(
-    (text) => [text, text.toUpperCase(), text.replaceAll('+', '-').replaceAll('/', '_')],
-  );
-}
 
 test('no secret lies in Postgres or Redis in the middle of the story, whole or encoded', async () => {
   const { asb, ledger } = world;
@@ -126,7 +58,7 @@ test('no secret lies in Postgres or Redis in the middle of the story, whole or e
   const { session_id } = brief;
   bodyOf(await asb.call('revokeSession', { session_id, reason: words }, { bearer: brief.session_token }));
 
-  const dump = `${await dumpOfPostgres()}\n${await dumpOfRedis()}`;
+  const dump = `${await dumpOfPostgres(stores)}\n${await dumpOfRedis(stores)}`;
   expect(dump).toContain('asb1.');
   const kek = readFileSync(stores.environment.ASB_KEK_FILE ?? '', 'utf8').trim();
   const signingKey =
