@@ -106,7 +106,7 @@ function endOfMatch(whole: RegExp, text: string, start: number): number {
 function patternsOf(secret: string): LeakPatterns {
   const bytes = Buffer.from(secret);
   const encoded = [hexOf(bytes), ...base64Of(bytes)].filter((characters) => characters.length >= MIN_ENCODED_LENGTH);
-  const forms = [[...bytes.toString('latin1')].map(spelled), ...encoded].map(formOf);
+  const forms = [Array.from(bytes.toString('latin1'), spelled), ...encoded].map(formOf);
   return {
     plainBeginnings: beginningsOf(forms, ({ plain }) => plain),
     anyBeginnings: beginningsOf(forms, ({ any }) => any),
@@ -127,7 +127,7 @@ function beginningsOf(forms: readonly Form[], patternOf: (character: Character) 
 }
 
 function hexOf(bytes: Buffer): Character[] {
-  return [...bytes.toString('hex')].map((digit) => ({ plain: anyCase(digit), any: anyCase(digit) }));
+  return Array.from(bytes.toString('hex')).map((digit) => ({ plain: anyCase(digit), any: anyCase(digit) }));
 }
 
 /** Lines of base64 end somewhere, and in JSON the end is written out. */
@@ -141,7 +141,7 @@ function base64Of(bytes: Buffer): Character[][] {
   return [0, 1, 2].map((before) => {
     const padded = Buffer.concat([Buffer.alloc(before), bytes]);
     const certain = padded.toString('base64url').slice(Math.ceil((before * 8) / 6), Math.floor((padded.length * 8) / 6));
-    return [...certain].map((character, index) => {
+    return Array.from(certain).map((character, index) => {
       const { plain, any } = spelledInBase64(character);
       return index === 0 ? { plain, any } : { plain: LINE_BREAK + plain, any: LINE_BREAK + any };
     });
@@ -163,7 +163,7 @@ const eitherOf = (one: Character, other: Character): Character => ({
 function spelled(character: string): Character {
   const digits = (character.codePointAt(0) ?? 0).toString(16).padStart(2, '0');
   const plain = '"\\/'.includes(character) ? `\\\\?\\x${digits}` : `\\x${digits}`;
-  const hex = [...digits].map(anyCase).join('');
+  const hex = Array.from(digits, anyCase).join('');
   return { plain, any: `(?:${plain}|%${hex}|\\\\u00${hex})` };
 }
 

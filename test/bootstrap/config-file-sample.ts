@@ -73,7 +73,7 @@ notifications:
 connectors:
   github:
     allowed_operations: [repository_metadata]
-    app: { app_id: 71, private_key_file: app.pem, read_permissions: { contents: read, issues: read } }
+    app: { app_id: '71', private_key_file: app.pem, read_permissions: { contents: read, issues: read } }
 `;
 
 /** The sample with one place changed. Throws when that is not there, or there more than once. */

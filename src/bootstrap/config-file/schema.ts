@@ -246,9 +246,7 @@ const slack = z.strictObject({
 });
 
 const gitHubApp = z.strictObject({
-  app_id: z
-    .union([z.int().positive(), z.string().regex(APP_ID)], 'must be the id or the client id of a GitHub App')
-    .describe('Its id or client id.'),
+  app_id: text(APP_ID, 'must be the id or the client id of a GitHub App').describe('Its id or client id.'),
   private_key_file: filePath.describe('PEM file with its private key (PKCS#1 or PKCS#8), readable by ASB alone.'),
   read_permissions: permissionsSchema
     .optional()

@@ -118,7 +118,7 @@ function toKeys(keys: ConfigFile['operators'][number]['keys'], files: NamedFiles
 function toGitHubApp(entry: ConfigFile['connectors']['github']['app'], files: NamedFiles): GitHubAppSettings | null {
   if (entry === undefined) return null;
   const { app_id: appId, private_key_file: file, read_permissions: readPermissions = null } = entry;
-  return { appId: String(appId), privateKeyFile: files.resolve(file), readPermissions };
+  return { appId, privateKeyFile: files.resolve(file), readPermissions };
 }
 
 function toReceiver(entry: ReceiverEntry, files: NamedFiles): ReceiverSettings {

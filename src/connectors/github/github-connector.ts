@@ -91,8 +91,9 @@ export function makeGitHubConnector(config: GitHubConnectorConfig): ProxyConnect
   /** Of what GitHub takes in the body, Octokit puts nothing into the address. */
   const requestFor = (operation: GitHubOperation, params: CallParams): { url: string; body: string | null } => {
     if (!isWrite(operation)) return { url: urlFor(operation, params), body: null };
-    const { url, body } = endpoint(operation.route, params);
-    return { url, body: JSON.stringify(body) };
+    const request = endpoint(operation.route, params);
+    const body: unknown = request.body;
+    return { url: request.url, body: JSON.stringify(body) };
   };
 
   return {

@@ -11,7 +11,7 @@ export interface MintedTokensConfig {
   api: GitHubAppApi;
   sealer: SecretSealer;
   /** Throws `invalid_request`. */
-  repositoryOf(resource: ResourceRef): RepositoryName;
+  repositoryOf: (resource: ResourceRef) => RepositoryName;
   /** What a token may do when the policy does not say. */
   defaultPermissions: Permissions;
 }

@@ -37,7 +37,7 @@ describe('a write', () => {
   it('follows a repository that was renamed', async () => {
     const attempt = {
       capability: 'repo.write',
-      resource: { ...WIDGETS, name: 'acme/old-widgets' } as typeof WIDGETS,
+      resource: { ...WIDGETS, name: 'acme/old-widgets' },
       operation: 'create_issue',
       params: ISSUE,
     };
