@@ -54,7 +54,7 @@ export interface IssueRequest {
   revocationId: RevocationId;
   capability: string;
   resource: ResourceRef;
-  /** What is issued must be over by then. */
+  /** What is issued must be over by then, or be revoked: see `longestLeaseSeconds`. */
   expiresAt: Date;
   /** What a minted token may do, as the policy says it in the downstream system's words; null leaves that to the connector. */
   permissions?: Readonly<Record<string, string>> | null;
