@@ -46,7 +46,7 @@ async function onDurable(setting: Setting): Promise<void> {
     if (isAsked('round-trips')) await countRoundTrips(setting, servers);
     if (isAsked('throughput')) await compareOnDurable(setting, servers, PACE);
     await setting.stopAll();
-    if (isAsked('memory')) await memoryOfLongRun(setting, servers, SESSIONS);
+    if (isAsked('memory')) await memoryOfLongRun(setting, servers, 2 * SESSIONS);
     await setting.stopAll();
     if (isAsked('cleanup')) await measureCleanup(setting, servers, CLEANUP);
   } finally {

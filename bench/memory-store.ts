@@ -17,19 +17,23 @@ import {
 } from './setting.ts';
 
 /** Goals: share of the floor's throughput. */
-const GOALS = { session: 0.6, grant: 0.6, proxy: 0.7 } as const;
+const GOALS = { session: 0.6, 'new pod': 0.6, grant: 0.6, proxy: 0.7 } as const;
 const RSS_GOAL_MB = 200;
 
 type Call = keyof typeof GOALS;
 
-/** The three loads, with a session and a handle that this server made. */
-async function loadsFor({ cluster }: Setting, url: string): Promise<Record<Call, Load>> {
+/** More than ASB remembers the signatures of (src/authn/remembered-jwts.ts). */
+const PODS = 4096;
+
+/** The loads, with a session and a handle that this server made. */
+async function loadsFor({ cluster }: Setting, url: string, pods: readonly string[]): Promise<Record<Call, Load>> {
   const session = await sessionBody(cluster);
   const { session_token } = sessionAnswer.parse(await post(url, '/v1/sessions', session));
   const headers = bearer(session_token);
   const { delivery } = grantAnswer.parse(await post(url, '/v1/grants', grantBody, headers));
   return {
     session: [{ path: '/v1/sessions', headers: {}, body: session }],
+    'new pod': pods.map((body) => ({ path: '/v1/sessions', headers: {}, body })),
     grant: [{ path: '/v1/grants', headers, body: grantBody }],
     proxy: [{ path: '/v1/proxy/github/rest', headers: {}, body: proxyBody(delivery.handle) }],
   };
@@ -51,10 +55,11 @@ export async function compareOnMemory(setting: Setting, pace: Pace): Promise<voi
     ASB_GITHUB_API_BASE_URL: upstream.urls[0],
   };
   const api = setting.keep(await startApi(setting.apiEnvironment(environment)));
-  const loads = { floor: await loadsFor(setting, floor.urls[0]), asb: await loadsFor(setting, api.urls[0]) };
+  const pods = await Promise.all(Array.from({ length: PODS }, () => sessionBody(setting.cluster)));
+  const loads = { floor: await loadsFor(setting, floor.urls[0], pods), asb: await loadsFor(setting, api.urls[0], pods) };
   say('on the memory store');
   sayHead(pace);
-  for (const call of ['session', 'grant', 'proxy'] as const) {
+  for (const call of ['session', 'new pod', 'grant', 'proxy'] as const) {
     const contenders = [
       { url: floor.urls[0], load: loads.floor[call] },
       { url: api.urls[0], load: loads.asb[call] },

@@ -18,19 +18,38 @@ export interface RunningProcess {
 
 const listening = z.object({ message: z.literal('listening'), address: z.string() });
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const API_WORDS = packageJson.scripts.api.split(' ');
-const API_ARGUMENTS = API_WORDS.slice(API_WORDS.indexOf('node') + 1);
-/** What the script sets for the process itself. */
-const API_SETTINGS = Object.fromEntries(
-  API_WORDS.slice(0, API_WORDS.indexOf('node')).map((word) => word.split('=') as [string, string]),
-);
+
+/** What a script of package.json starts Node with. */
+function scriptOf(name: 'api' | 'worker') {
+  const words = packageJson.scripts[name].split(' ');
+  const node = words.indexOf('node');
+  return {
+    arguments: words.slice(node + 1),
+    /** What it sets for the process itself. */
+    environment: Object.fromEntries(words.slice(0, node).map((word) => word.split('=') as [string, string])),
+  };
+}
 
 /**
  * Starts the API as `npm run api` does, with nothing of ours in its environment but `env`. Rejects with its output when it exits before it
  * listens.
  */
 export const startApi = (env: Readonly<Record<string, string>>, listeners = 1): Promise<RunningProcess> =>
-  startProcess(API_ARGUMENTS, { ...API_SETTINGS, ...env }, listeners);
+  startScript('api', [], env, listeners);
+
+/** Starts a worker as `npm run worker` does, otherwise like `startApi`. */
+export const startWorker = (env: Readonly<Record<string, string>>, flags: readonly string[]): Promise<RunningProcess> =>
+  startScript('worker', flags, env, 1);
+
+function startScript(
+  name: 'api' | 'worker',
+  flags: readonly string[],
+  env: Readonly<Record<string, string>>,
+  listeners: number,
+): Promise<RunningProcess> {
+  const script = scriptOf(name);
+  return startProcess([...script.arguments, ...flags], { ...script.environment, ...env }, listeners);
+}
 
 /** Starts Node with these arguments and waits until it listens on as many addresses as told. */
 export async function startProcess(

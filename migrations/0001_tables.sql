@@ -90,7 +90,8 @@ CREATE INDEX grants_by_agent ON grants (tenant_id, agent_id, id);
 CREATE INDEX grants_by_run ON grants (tenant_id, run_id, id);
 CREATE INDEX grants_by_capability ON grants (tenant_id, capability, id);
 CREATE INDEX grants_by_session ON grants (session_id, id);
-CREATE INDEX grants_open_by_session ON grants (session_id, id) WHERE ended_at IS NULL;
+-- Its condition is its own: who looks for a session's open grants must not be served by grants_to_expire, which has everybody's.
+CREATE INDEX grants_open_by_session ON grants (session_id, id) WHERE state < 'denied';
 CREATE INDEX grants_by_approval ON grants (approval_id) WHERE approval_id IS NOT NULL;
 CREATE INDEX grants_to_expire ON grants (expires_at, id) WHERE ended_at IS NULL;
 CREATE INDEX grants_ended_by_run ON grants (tenant_id, run_id, ended_at) WHERE ended_at IS NOT NULL;

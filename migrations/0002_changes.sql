@@ -3,7 +3,8 @@
 -- row as it is to be, `expected` the state that it must be in.
 --
 -- Before the first ANALYZE the planner knows nothing of the tables, and one index that has a part of the condition looks to it like
--- another. So a row is looked up by its id, and what else must hold is compared in a way that no index serves.
+-- another; the plan that it makes then is kept. So a row is looked up by what its index is for, and what else must hold is compared in
+-- a way that no index serves.
 --
 -- Every statement of a function sees what has committed by the time it starts (READ COMMITTED), so a row is locked by one
 -- statement and what depends on it is read by a later one. Errors have SQLSTATEs of our own, and messages for the caller:
@@ -60,9 +61,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
   open bigint;
 BEGIN
-  -- The order says which index: see above.
   SELECT count(*) INTO open FROM (
-    SELECT FROM grants WHERE session_id = session AND ended_at IS NULL ORDER BY id LIMIT max_open
+    SELECT FROM grants WHERE session_id = session AND state < 'denied' ORDER BY id LIMIT max_open
   ) AS counted;
   IF open >= max_open THEN
     RAISE EXCEPTION 'the session has % grants open already; revoke one or let one run out', max_open USING ERRCODE = 'ASB02';
@@ -155,12 +155,12 @@ LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM FROM sessions WHERE id = change->>'session_id' FOR NO KEY UPDATE;
   PERFORM FROM grants
-  WHERE approval_id = change->>'approval_id' AND session_id = change->>'session_id' AND ended_at IS NULL
+  WHERE approval_id = change->>'approval_id' AND (session_id, ended_at) IS NOT DISTINCT FROM (change->>'session_id', NULL)
   ORDER BY id
   FOR SHARE;
   PERFORM FROM grants
-  WHERE approval_id = change->>'approval_id' AND session_id = change->>'session_id'
-    AND tenant_id = change->>'tenant_id' AND state = 'revoked';
+  WHERE approval_id = change->>'approval_id'
+    AND (session_id, tenant_id, state) IS NOT DISTINCT FROM (change->>'session_id', change->>'tenant_id', 'revoked'::grant_state);
   IF FOUND THEN
     RAISE EXCEPTION 'a grant of this approval was revoked' USING ERRCODE = 'ASB01';
   END IF;
@@ -397,7 +397,8 @@ LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE revocation_jobs
   SET state = 'due', attempts = 0, next_attempt_at = (change->>'at')::timestamptz
-  WHERE grant_id = change->>'grant_id' AND tenant_id = change->>'tenant_id' AND state = 'held';
+  WHERE grant_id = change->>'grant_id'
+    AND (tenant_id, state) IS NOT DISTINCT FROM (change->>'tenant_id', 'held'::revocation_state);
 END $$;
 
 CREATE FUNCTION insert_notification(change jsonb) RETURNS void

@@ -42,6 +42,8 @@ CREATE FUNCTION commit_unit(locks jsonb, changes jsonb, events jsonb) RETURNS vo
 LANGUAGE plpgsql
 -- One plan serves all values; left to itself Postgres plans half of the statements anew each time, which costs more than they do.
 SET plan_cache_mode = force_generic_plan
+-- The plan may have been made when the tables were empty, and reading one whole looked cheap.
+SET enable_seqscan = off
 AS $$
 DECLARE
   change jsonb;
@@ -97,6 +99,7 @@ CREATE FUNCTION end_grants_of_session(locks jsonb, changes jsonb, change jsonb)
 RETURNS TABLE (ended_grant grants, ended_artifact artifacts, ended_approval approvals)
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
 AS $$
 DECLARE
   ids text[];
@@ -106,19 +109,21 @@ BEGIN
   PERFORM commit_unit(locks, changes, NULL);
   ids := ARRAY(
     SELECT id FROM grants
-    WHERE session_id = change->>'session_id' AND tenant_id = change->>'tenant_id' AND ended_at IS NULL
+    WHERE session_id = change->>'session_id' AND state < 'denied' AND tenant_id IS NOT DISTINCT FROM change->>'tenant_id'
     ORDER BY id
     FOR NO KEY UPDATE
   );
   UPDATE revocation_jobs
   SET state = 'due', attempts = 0, next_attempt_at = ended_when
-  WHERE grant_id = ANY (ids) AND tenant_id = change->>'tenant_id' AND state = 'held';
+  WHERE grant_id = ANY (ids)
+    AND (tenant_id, state) IS NOT DISTINCT FROM (change->>'tenant_id', 'held'::revocation_state);
   -- All parts of one statement see the grants as they were before it.
   RETURN QUERY
   WITH approvals_ended AS (
     UPDATE approvals a SET state = 'expired', ended_at = ended_when
     FROM grants g
-    WHERE g.id = ANY (ids) AND g.state = 'pending' AND a.id = g.approval_id AND a.state = 'pending'
+    WHERE g.id = ANY (ids) AND a.id = g.approval_id
+      AND (g.state, a.state) IS NOT DISTINCT FROM ('pending'::grant_state, 'pending'::approval_state)
     RETURNING a AS approval
   ), artifacts_ended AS (
     UPDATE artifacts a SET state = (change->>'state')::artifact_state, ended_at = ended_when, sealed = NULL

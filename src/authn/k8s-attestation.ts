@@ -3,6 +3,7 @@ import type { AttestationIssuer } from './attestation.ts';
 import { identifyServiceAccount } from './k8s-claims.ts';
 import type { KeySource } from './key-source.ts';
 import { makeKnownWorkloads } from './known-workloads.ts';
+import { RememberedJwts } from './remembered-jwts.ts';
 import { type JwtRules, requireSoundRules, verifySignedJwt } from './signed-jwt.ts';
 import type { TokenReview } from './token-review.ts';
 
@@ -41,6 +42,7 @@ export function makeK8sAttestation(config: K8sAttestationConfig): AttestationIss
       signer: 'the cluster',
     },
     algorithms: ['RS256', 'ES256'],
+    remembered: new RememberedJwts(),
     requiredClaims: ['sub'],
   };
   requireSoundRules(rules, 'k8s attestation');

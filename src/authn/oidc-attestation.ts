@@ -4,6 +4,7 @@ import type { AttestationIssuer } from './attestation.ts';
 import type { KeySource } from './key-source.ts';
 import { makeKnownWorkloads } from './known-workloads.ts';
 import { collectOidcAttributes, readSubject } from './oidc-claims.ts';
+import { RememberedJwts } from './remembered-jwts.ts';
 import { type JwtRules, requireSoundRules, verifySignedJwt } from './signed-jwt.ts';
 import { makeSubjectMatcher } from './subject-prefixes.ts';
 
@@ -40,6 +41,7 @@ export function makeOidcAttestation(config: OidcAttestationConfig): AttestationI
       expiring: 'use an ID token, which does',
     },
     algorithms: ['RS256', 'ES256', 'EdDSA'],
+    remembered: new RememberedJwts(),
     requiredClaims: ['sub'],
   };
   requireSoundRules(rules, 'oidc attestation');

@@ -1,10 +1,11 @@
 import { errors, type JWTHeaderParameters, type JWTPayload, jwtVerify, type JWTVerifyOptions } from 'jose';
 import type { Clock } from '../domain/clock.ts';
 import { unauthorized } from '../domain/errors.ts';
-import type { KeySource } from './key-source.ts';
+import type { KeyHint, KeySource } from './key-source.ts';
 import type { SigningAlgorithm, VerificationKey } from './pem-keys.ts';
 import { isCompactJws } from '../domain/compact-jws.ts';
 import { loggableCause } from './presented-jwt.ts';
+import type { GoodJwt, RememberedJwts } from './remembered-jwts.ts';
 
 /** What a token of a foreign issuer has to fulfil. */
 export interface JwtRules {
@@ -29,6 +30,8 @@ export interface JwtRules {
   typ?: string;
   /** Besides `exp`, which every token must have. */
   requiredClaims: readonly string[];
+  /** Tokens that these rules have let through before; absent verifies each one anew. */
+  remembered?: RememberedJwts;
 }
 
 export interface JwtHints {
@@ -45,7 +48,7 @@ export interface JwtHints {
 }
 
 /** The claims of a verified token. `exp` is a date. */
-export type VerifiedClaims = JWTPayload & { exp: number };
+export type VerifiedClaims = GoodJwt['claims'];
 
 const DEFAULT_HINTS: JwtHints = {
   send: 'send it as it was issued, without white space',
@@ -89,22 +92,34 @@ export function requireSoundRules(rules: JwtRules, whose: string): void {
 export async function verifySignedJwt(rules: JwtRules, token: string): Promise<VerifiedClaims> {
   if (!isCompactJws(token, rules.maxLength ?? MAX_JWT_LENGTH)) throw notAToken(rules);
   const now = rules.clock.now();
+  const known = (await rules.remembered?.claimsOf(token, rules.keys, now)) ?? null;
+  if (known !== null) return known;
+  const good = await verifyAnew(rules, token, now);
+  rules.remembered?.remember(token, { ...good, checkedAt: now });
+  return good.claims;
+}
+
+async function verifyAnew(rules: JwtRules, token: string, now: Date) {
   const only = onlyKey(rules);
   let candidates: readonly VerificationKey[] = only === null ? [] : [only];
+  let hint: KeyHint = { alg: only?.alg ?? '', kid: null };
   const choose = async (header: JWTHeaderParameters) => {
-    candidates = await rules.keys.find({ alg: header.alg, kid: typeof header.kid === 'string' ? header.kid : null });
+    hint = { alg: header.alg, kid: typeof header.kid === 'string' ? header.kid : null };
+    candidates = await rules.keys.find(hint);
     if (candidates[0] === undefined) throw unknownSigner(rules, header.alg);
     return candidates[0].publicKey;
   };
   for (let tried = 0; tried === 0 || tried < candidates.length; tried += 1) {
-    const key = candidates[tried];
+    const chosen = candidates[tried];
     // A key that the header did not choose brings its algorithm along.
-    const options = optionsOf(rules, key === undefined ? rules.algorithms : [key.alg], now);
+    const options = optionsOf(rules, chosen === undefined ? rules.algorithms : [chosen.alg], now);
     try {
-      const { payload } = await (key === undefined
+      const { payload } = await (chosen === undefined
         ? jwtVerify(token, choose, options)
-        : jwtVerify(token, key.publicKey, options));
-      return requireDates(rules, payload, now);
+        : jwtVerify(token, chosen.publicKey, options));
+      const key = candidates[tried];
+      if (key === undefined) throw new Error('verified without a key');
+      return { claims: requireDates(rules, payload, now), key, hint };
     } catch (error) {
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw refusal(rules, error);
     }

@@ -80,6 +80,7 @@ export async function makeApi(configuration: Configuration, parts: Partial<Parts
     { clock, repository, runtime, memory: parts.memory ?? systemMemory, connectors: parts.connectors ?? [] },
     {
       onFetchFailure: (issuer, error) => log.warn({ issuer, error }, 'keys of an issuer could not be fetched'),
+      onVaultFailure: (error) => log.warn({ error }, 'the token at Vault could not be renewed'),
       wakeOutbox: () => housekeeping?.wakeOutbox(),
     },
   );

@@ -8,6 +8,7 @@ import { workloadHash } from '../authn/workload-hash.ts';
 import { makeApprovalNotifications } from '../broker/approval-notifications.ts';
 import { type Broker, type BrokerDeps, makeBroker } from '../broker/broker.ts';
 import type { SendNotificationsDeps } from '../broker/send-notifications.ts';
+import { guardedLookup } from '../connectors/guarded-lookup.ts';
 import { makeUpstream } from '../connectors/github/upstream.ts';
 import { makeIdSource } from '../crypto/random-ids.ts';
 import { makeSecretSealer } from '../crypto/sealed-box.ts';
@@ -27,6 +28,7 @@ import { type DecidingParts, makeDecidingParts } from './deciding-parts.ts';
 import { openKeySource } from './key-sources.ts';
 import type { IssuerSettings, Settings } from './settings.ts';
 import { systemRandom } from './system-random.ts';
+import { Vaults } from './vault-parts.ts';
 
 export interface Stores {
   clock: Clock;
@@ -40,6 +42,8 @@ export interface Stores {
 export interface Hooks {
   /** Told each time that an issuer's keys could not be fetched. */
   onFetchFailure: (issuer: string, error: unknown) => void;
+  /** Told each time that ASB's token at Vault could not be renewed. */
+  onVaultFailure: (error: unknown) => void;
   /** Makes the outbox be looked at soon. */
   wakeOutbox: () => void;
 }
@@ -67,8 +71,10 @@ const SESSION_TTL_SECONDS = 900;
 export function makeBrokerParts(configuration: Configuration, stores: Stores, hooks: Hooks): BrokerParts {
   const { environment, keys, settings } = configuration;
   const { clock, repository } = stores;
-  const upstream = makeUpstream();
+  const upstream = makeUpstream(guardedLookup(environment.ASB_UPSTREAM_ALLOWED_ADDRESSES));
   const openKeys = rememberedKeys(clock, hooks.onFetchFailure);
+  const allowedAddresses = environment.ASB_UPSTREAM_ALLOWED_ADDRESSES;
+  const vaults = new Vaults({ clock, allowedAddresses, onFailure: hooks.onVaultFailure });
   const ids = makeIdSource({ clock, handleKey: keys.sessionKeys.secretFor('proxy-handle') });
   const publicBaseUrl = environment.ASB_PUBLIC_BASE_URL ?? null;
   const links = makeLinkSigner({ keys: keys.sessionKeys, issuer: environment.ASB_SESSION_TOKEN_ISSUER, publicBaseUrl });
@@ -78,7 +84,8 @@ export function makeBrokerParts(configuration: Configuration, stores: Stores, ho
   const { connectors, runtime } = stores;
   const connecting = { connectors, runtime, sealer: makeSecretSealer({ keys: keys.kek }), processId: randomUUID() };
   const assemble = (next: Settings): Assembly => {
-    const parts = makeDecidingParts(next, { ...connecting, environment, clock, openKeys, upstream });
+    const parts = makeDecidingParts(next, { ...connecting, environment, clock, openKeys, upstream, vaults });
+    vaults.settle();
     const deps = { ...shared, ...decidingDeps(configuration, parts, clock) };
     return { parts, deps, broker: makeBroker(deps) };
   };

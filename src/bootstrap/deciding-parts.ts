@@ -7,11 +7,15 @@ import { makeOperatorTokens, type OperatorIssuer } from '../authn/operator-token
 import { makePolicyEngine } from '../authz/policy-engine.ts';
 import { makeToolRegistry } from '../authz/tool-registry.ts';
 import { makeSessionAuthorizer } from '../authz/workload-bindings.ts';
+import { CallLimits, DEFAULT_LIMITS } from '../connectors/call-limits.ts';
 import { makeGitHubAppConnector } from '../connectors/github/app-connector.ts';
 import { makeGitHubConnector } from '../connectors/github/github-connector.ts';
 import { READ_PERMISSIONS } from '../connectors/github/permissions.ts';
 import { staticTokenSource } from '../connectors/github/token-source.ts';
 import type { Upstream } from '../connectors/github/upstream.ts';
+import { limitedConnector } from '../connectors/limited-connector.ts';
+import { parseDsnTemplate } from '../connectors/vaultdb/dsn-template.ts';
+import { makeVaultDatabaseConnector } from '../connectors/vaultdb/vault-database-connector.ts';
 import { makeStaticResolver } from '../connectors/resolver.ts';
 import { parseRsaPrivateKey } from '../crypto/rsa-pem.ts';
 import type { AttestationVerifier } from '../domain/attestation-verifier.ts';
@@ -31,6 +35,7 @@ import type { Environment } from './environment.ts';
 import { readPrivateText } from './read-private-text.ts';
 import { readText } from './read-text.ts';
 import type { IssuerSettings, K8sIssuerSettings, ReceiverSettings, Settings } from './settings.ts';
+import type { Vaults } from './vault-parts.ts';
 import { openTokenReview } from './token-reviews.ts';
 
 /** The parts that decide, all made from one configuration. */
@@ -54,6 +59,7 @@ export interface DecidingPartsDeps {
   runtime: RuntimeStore;
   sealer: SecretSealer;
   processId: string;
+  vaults: Vaults;
   /** Besides those that the settings name. */
   connectors: readonly Connector[];
 }
@@ -165,20 +171,36 @@ function openReceiver(settings: ReceiverSettings, opening: Opening): Receiver | 
 }
 
 function connectors(settings: Settings, deps: DecidingPartsDeps): readonly Connector[] {
-  return [...deps.connectors, ...gitHubConnectors(settings, deps)];
+  const configured = [gitHub(settings, deps), database(settings, deps)].filter(isThere).map((connector) => {
+    const limits = settings.limits[connector.name] ?? DEFAULT_LIMITS;
+    return limitedConnector(connector, new CallLimits(connector.name, limits));
+  });
+  return [...deps.connectors, ...configured];
 }
 
-function gitHubConnectors({ githubOperations, githubApp }: Settings, deps: DecidingPartsDeps): readonly Connector[] {
+function gitHub({ githubOperations, githubApp }: Settings, deps: DecidingPartsDeps): Connector | null {
   const { environment, clock, upstream, runtime, sealer, processId } = deps;
   const { ASB_GITHUB_TOKEN: token, ASB_GITHUB_API_BASE_URL: baseUrl } = environment;
   const allowedOperations = githubOperations ?? environment.ASB_GITHUB_ALLOWED_OPERATIONS;
   const common = { baseUrl, allowedOperations, clock, upstream };
   if (githubApp === null) {
-    return token === undefined ? [] : [makeGitHubConnector({ ...common, tokens: staticTokenSource(new Secret(token)) })];
+    return token === undefined ? null : makeGitHubConnector({ ...common, tokens: staticTokenSource(new Secret(token)) });
   }
   if (token !== undefined) throw new Error('ASB_GITHUB_TOKEN is set and a GitHub App is configured; drop one of them');
   const { appId, privateKeyFile, readPermissions } = githubApp;
   const privateKey = parseRsaPrivateKey(readPrivateText(privateKeyFile));
   const app = { appId, privateKey, readPermissions: readPermissions ?? READ_PERMISSIONS };
-  return [makeGitHubAppConnector({ ...common, ...app, runtime, sealer, processId })];
+  return makeGitHubAppConnector({ ...common, ...app, runtime, sealer, processId });
+}
+
+function database({ database: settings }: Settings, { vaults, clock }: DecidingPartsDeps): Connector | null {
+  if (settings === null) return null;
+  const { vault, roles, ...rules } = settings;
+  return makeVaultDatabaseConnector({
+    ...vaults.open(vault),
+    ...rules,
+    clock,
+    timeoutSeconds: vault.timeoutSeconds,
+    roles: roles.map(({ name, mount, dsnTemplate }) => ({ name, mount, dsn: parseDsnTemplate(dsnTemplate) })),
+  });
 }

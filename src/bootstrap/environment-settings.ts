@@ -4,12 +4,23 @@ import { compileCondition } from '../authz/condition.ts';
 import type { TenantId } from '../domain/ids.ts';
 import { OPERATOR_ROLES } from '../domain/operator.ts';
 import type { Policy } from '../domain/policy.ts';
+import { Secret } from '../domain/secret.ts';
 import type { Tool } from '../domain/tool.ts';
 import type { WorkloadBinding } from '../domain/workload-binding.ts';
 import type { Environment } from './environment.ts';
-import type { GitHubAppSettings, K8sIssuerSettings, KeySettings, OidcIssuerSettings, Settings } from './settings.ts';
+import type {
+  DatabaseSettings,
+  GitHubAppSettings,
+  K8sIssuerSettings,
+  KeySettings,
+  OidcIssuerSettings,
+  Settings,
+} from './settings.ts';
 
 const TEN_MINUTES = 600;
+const THIRTY_MINUTES = 1800;
+const AN_HOUR = 3600;
+const VAULT_TIMEOUT_SECONDS = 10;
 
 /** The issuers of workloads that the environment names; a configuration file may name more. */
 export type AttestationSettings = Pick<Settings, 'k8sIssuers' | 'oidcIssuers'>;
@@ -23,17 +34,20 @@ export function attestationOf(environment: Environment): AttestationSettings {
 export function environmentSettings(environment: Environment): Settings {
   const tenantId = environment.ASB_DEV_TENANT_ID as TenantId;
   const attestation = attestationOf(environment);
+  const database = databaseOf(environment);
   const data = {
     tenants: [tenantId],
     bindings: bindingsOf(tenantId, attestation),
-    tools: [gitHubTool(tenantId)],
-    policies: [repoRead(tenantId)],
+    tools: [gitHubTool(tenantId), ...(database === null ? [] : [databaseTool(tenantId)])],
+    policies: [repoRead(tenantId), ...(database === null ? [] : [databaseRead(tenantId)])],
     ...attestation,
     operatorIssuers: operatorIssuersOf(environment, tenantId),
     delegationIssuers: delegationIssuersOf(environment, tenantId),
     receivers: [],
     githubOperations: null,
     githubApp: gitHubAppOf(environment),
+    limits: {},
+    database,
   };
   return { ...data, revision: revisionOf(data) };
 }
@@ -67,6 +81,52 @@ const repoRead = (tenantId: TenantId): Policy => ({
   requiredToolTags: ['trusted', 'github'],
   condition: compileCondition('request.tool == "github"'),
 });
+
+const databaseTool = (tenantId: TenantId): Tool => ({
+  tenantId,
+  name: 'db',
+  manifestHash: 'sha256:dev',
+  runtimeClass: 'sidecar',
+  allowedDeliveryModes: ['wrapped_secret'],
+  allowedCapabilities: ['db.read'],
+  trustTags: ['trusted', 'db'],
+});
+
+const databaseRead = (tenantId: TenantId): Policy => ({
+  tenantId,
+  capability: 'db.read',
+  resourceKind: 'db_role',
+  allowedDeliveryModes: ['wrapped_secret'],
+  defaultTtlSeconds: TEN_MINUTES,
+  maxTtlSeconds: THIRTY_MINUTES,
+  approval: null,
+  requiresProof: false,
+  requiredToolTags: ['trusted', 'db'],
+  condition: compileCondition('request.tool == "db"'),
+});
+
+function databaseOf(environment: Environment): DatabaseSettings | null {
+  const {
+    ASB_VAULT_ADDR: address,
+    ASB_VAULT_TOKEN: token,
+    ASB_VAULT_ROLE: name,
+    ASB_VAULT_DSN_TEMPLATE: dsnTemplate,
+  } = environment;
+  if (address === undefined || token === undefined || name === undefined || dsnTemplate === undefined) return null;
+  return {
+    vault: {
+      address,
+      namespace: environment.ASB_VAULT_NAMESPACE ?? '',
+      caFile: environment.ASB_VAULT_CA_FILE ?? null,
+      login: { method: 'token', token: new Secret(token) },
+      timeoutSeconds: VAULT_TIMEOUT_SECONDS,
+    },
+    capabilities: ['db.read'],
+    allowedSuffixes: environment.ASB_VAULT_ALLOWED_ROLE_SUFFIXES,
+    longestLeaseSeconds: AN_HOUR,
+    roles: [{ name, mount: 'database', dsnTemplate }],
+  };
+}
 
 function k8sIssuersOf(environment: Environment): K8sIssuerSettings[] {
   const { ASB_K8S_ISSUER: issuer, ASB_K8S_AUDIENCE: audience } = environment;

@@ -70,12 +70,23 @@ function halves(set: SetVariables): string[] {
     ...pair(set, 'ASB_OPERATOR_ISSUER', 'ASB_OPERATOR_AUDIENCE'),
     ...pair(set, 'ASB_GITHUB_APP_ID', 'ASB_GITHUB_APP_PRIVATE_KEY_FILE'),
     ...issuer(set, 'ASB_DELEGATION_ISSUER', 'ASB_DELEGATION_PUBLIC_KEY_FILE', 'ASB_DELEGATION_JWKS_URL'),
+    ...vault(set),
   ];
 }
 
 function pair(set: SetVariables, one: Name, other: Name): string[] {
   if ((set[one] === undefined) === (set[other] === undefined)) return [];
   return [set[one] === undefined ? `${one}: must be set, as ${other} is` : `${other}: must be set, as ${one} is`];
+}
+
+const VAULT_PARTS = ['ASB_VAULT_TOKEN', 'ASB_VAULT_ROLE', 'ASB_VAULT_DSN_TEMPLATE'] as const;
+const VAULT_DETAILS = ['ASB_VAULT_NAMESPACE', 'ASB_VAULT_CA_FILE', 'ASB_VAULT_ALLOWED_ROLE_SUFFIXES'] as const;
+
+function vault(set: SetVariables): string[] {
+  if (set.ASB_VAULT_ADDR !== undefined) return VAULT_PARTS.flatMap((name) => pair(set, 'ASB_VAULT_ADDR', name));
+  return [...VAULT_PARTS, ...VAULT_DETAILS]
+    .filter((name) => set[name] !== undefined)
+    .map((name) => `${name}: goes with ASB_VAULT_ADDR, which is not set`);
 }
 
 function issuer(set: SetVariables, name: Name, keyFile: Name, jwksUrl: Name): string[] {
@@ -87,7 +98,7 @@ function issuer(set: SetVariables, name: Name, keyFile: Name, jwksUrl: Name): st
 
 function contradictions(set: SetVariables): string[] {
   if (set.ASB_CONFIG_FILE !== undefined) {
-    return (['ASB_DEV_TENANT_ID', 'ASB_OPERATOR_ISSUER', 'ASB_DELEGATION_ISSUER'] as const)
+    return (['ASB_DEV_TENANT_ID', 'ASB_OPERATOR_ISSUER', 'ASB_DELEGATION_ISSUER', 'ASB_VAULT_ADDR'] as const)
       .filter((name) => set[name] !== undefined)
       .map((name) => `${name}: is for the development tenant; with ASB_CONFIG_FILE, write it into that file`);
   }

@@ -86,6 +86,7 @@ export async function makeWorker(
     { clock, repository, runtime, memory: systemMemory, connectors },
     {
       onFetchFailure: (issuer, error) => log.warn({ issuer, error }, 'keys of an issuer could not be fetched'),
+      onVaultFailure: (error) => log.warn({ error }, 'the token at Vault could not be renewed'),
       wakeOutbox: () => housekeeping?.wakeOutbox(),
     },
   );

@@ -1,3 +1,4 @@
+import type { ConnectorLimits } from '../connectors/call-limits.ts';
 import type { RoleMapping } from '../authn/operator-tokens.ts';
 import type { Permissions } from '../connectors/github/permissions.ts';
 import type { TenantId } from '../domain/ids.ts';
@@ -79,6 +80,32 @@ export interface GitHubAppSettings {
   readPermissions: Permissions | null;
 }
 
+/** How ASB logs in to Vault. */
+export type VaultLoginSettings =
+  | { method: 'token'; token: Secret }
+  | { method: 'kubernetes'; mount: string; role: string; jwtFile: string }
+  | { method: 'approle'; mount: string; roleId: string; secretIdFile: string };
+
+export interface VaultSettings {
+  address: URL;
+  /** Empty for the root namespace. */
+  namespace: string;
+  /** PEM; null trusts the system's authorities. */
+  caFile: string | null;
+  login: VaultLoginSettings;
+  /** How long one request may take. */
+  timeoutSeconds: number;
+}
+
+/** What Vault makes database users by. */
+export interface DatabaseSettings {
+  vault: VaultSettings;
+  capabilities: readonly string[];
+  allowedSuffixes: readonly string[];
+  longestLeaseSeconds: number;
+  roles: readonly { name: string; mount: string; dsnTemplate: string }[];
+}
+
 /** What a deployment runs on besides its processes' own settings: from the configuration file, or from the environment alone. */
 export interface Settings {
   tenants: readonly TenantId[];
@@ -94,6 +121,10 @@ export interface Settings {
   githubOperations: readonly string[] | null;
   /** Null leaves that to the environment. */
   githubApp: GitHubAppSettings | null;
+  /** Null when Vault makes no database users. */
+  database: DatabaseSettings | null;
+  /** What calls may take, by the connector's name; one that is not named has the usual limits. */
+  limits: Readonly<Record<string, ConnectorLimits>>;
   /** Names all of this: SHA-256, hex. No secret goes into it. */
   revision: string;
 }

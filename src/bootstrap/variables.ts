@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { GITHUB_OPERATIONS, READ_OPERATIONS } from '../connectors/github/operations.ts';
 import { APP_ID, PERMISSIONS_RULE, permissionsSchema } from '../connectors/github/permissions.ts';
+import { parseDsnTemplate } from '../connectors/vaultdb/dsn-template.ts';
 import { isSendableToken } from '../connectors/github/token-source.ts';
 import { secureUrl } from './secure-url.ts';
 
@@ -102,6 +103,13 @@ const keyFileOf = (issuer: string) =>
   file.optional().meta({ description: `PEM public keys or certificates of ${issuer}, one or several; or its JWKS URL.` });
 const jwksUrlOf = (issuer: string) =>
   secureUrl.optional().meta({ description: `Where ${issuer} publishes its keys (RFC 7517), fetched again as they rotate.` });
+const dsnTemplate = z.string().superRefine((text, context) => {
+  try {
+    parseDsnTemplate(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : 'is no DSN template' });
+  }
+});
 const subjectPrefixes = list.refine((prefixes) => prefixes.length > 0, 'must name at least one prefix');
 
 /** Every variable ASB reads, with what it means. An empty value counts as not set. */
@@ -251,6 +259,35 @@ export const VARIABLES = {
     default: 'all that read',
     description: `Operations the proxy may run, separated by commas: ${OPERATION_NAMES.join(', ')}. Those that write must be named, and need a policy for repo.write.`,
   }),
+  ASB_VAULT_ADDR: secureUrl.optional().meta({
+    description:
+      'Vault that makes database users for the development tenant; goes with ASB_VAULT_TOKEN, ASB_VAULT_ROLE and ASB_VAULT_DSN_TEMPLATE. A configuration file has more ways to log in, and more roles.',
+  }),
+  ASB_VAULT_TOKEN: z
+    .string()
+    .refine(isSendableToken, 'must be printable ASCII without spaces or line breaks')
+    .optional()
+    .meta({ description: 'Token that ASB itself uses at Vault; renewed before it ends.' }),
+  ASB_VAULT_NAMESPACE: z.string().optional().meta({ description: 'Namespace at Vault; without it, the root namespace.' }),
+  ASB_VAULT_CA_FILE: file
+    .optional()
+    .meta({ description: 'PEM authorities that sign the certificate of Vault; without it, those of the system.' }),
+  ASB_VAULT_ROLE: z
+    .string()
+    .optional()
+    .meta({ description: 'Role of the secrets engine at `database/` that `dbrole:ROLE` asks for.' }),
+  ASB_VAULT_DSN_TEMPLATE: dsnTemplate.optional().meta({
+    description: 'DSN that is handed out with its users, with {{username}} and {{password}} where they belong.',
+  }),
+  ASB_VAULT_ALLOWED_ROLE_SUFFIXES: list
+    .refine((suffixes) => suffixes.length > 0, 'must name at least one suffix')
+    .default(['_ro'])
+    .meta({ default: '_ro', description: 'What a role must end in, one of these, separated by commas.' }),
+  ASB_UPSTREAM_ALLOWED_ADDRESSES: cidrs.default([]).meta({
+    default: '',
+    description:
+      'Addresses or CIDR ranges that the names of upstreams may lead to although they are of this machine, this link or a metadata service.',
+  }),
   ASB_MAX_OPEN_GRANTS: wholeNumber(1, 1_000_000)
     .default(100)
     .meta({ default: '100', description: 'Grants that one session may have open at once.' }),
@@ -307,4 +344,4 @@ export const VARIABLES = {
 } as const;
 
 /** Variables with a meaning that this version does not build yet. Setting one stops the start: it must not be ignored in silence. */
-export const NOT_YET_SUPPORTED: readonly RegExp[] = [/^ASB_(VAULT|BROWSER)_/];
+export const NOT_YET_SUPPORTED: readonly RegExp[] = [/^ASB_BROWSER_/];

@@ -1,6 +1,6 @@
 import type { AuditEventType } from '../domain/audit-event.ts';
 import type { CallContext } from '../domain/call-context.ts';
-import type { IssuedLease, LeaseConnector } from '../domain/connector.ts';
+import { type IssuedLease, type LeaseConnector, wasNotCalled } from '../domain/connector.ts';
 import type { DownstreamCall } from '../domain/downstream-call.ts';
 import type { BrokerError } from '../domain/errors.ts';
 import { conflict, type ErrorCode } from '../domain/errors.ts';
@@ -64,13 +64,14 @@ function askedFor(
   connector: LeaseConnector,
 ): Asked {
   const createdAt = deps.clock.now();
-  const { id: grantId, tenantId, sessionId, agentId, runId, resourceRef, expiresAt: leaseExpiresAt } = approved;
+  const { id: grantId, tenantId, sessionId, agentId, runId, resourceRef } = approved;
+  const leaseExpiresAt = lastMoment(approved.expiresAt, connector, createdAt);
   const of = { tenantId, sessionId, grantId, agentId, runId, workloadHash: session.workloadHash };
   const id = deps.ids.revocationId();
   const requested: RequestedRevocation = {
     ...{ ...of, id, connector: connector.name, resourceRef, createdAt },
     state: 'requested',
-    leaseExpiresAt: laterOf(leaseExpiresAt, longestLifeFrom(createdAt, connector)),
+    leaseExpiresAt,
   };
   const call: DownstreamCall = {
     id: deps.ids.callId(),
@@ -83,11 +84,10 @@ function askedFor(
   return { approved, session, connector, requested, call };
 }
 
-const laterOf = (one: Date, other: Date): Date => (one < other ? other : one);
-
-/** When what is issued is over by itself, even if nobody ever hears of it. */
-const longestLifeFrom = (asked: Date, { longestLeaseSeconds = 0 }: LeaseConnector): Date =>
-  longestLeaseSeconds === 0 ? asked : new Date(asked.getTime() + (CALL_SECONDS + longestLeaseSeconds) * 1000);
+/** When whatever the connector issues is over for sure, also when its answer is lost. */
+function lastMoment(grantEnds: Date, { longestLeaseSeconds = 0 }: LeaseConnector, now: Date): Date {
+  return new Date(Math.max(grantEnds.getTime(), now.getTime() + longestLeaseSeconds * 1000));
+}
 
 async function finish(deps: IssueGrantDeps, context: Pick<CallContext, 'requestId'>, asked: Asked): Promise<Issued> {
   const lease = await askConnector(deps, context, asked);
@@ -132,10 +132,11 @@ async function askConnector(
     );
   } catch (error) {
     const code = codeOf(error);
-    const next = NOTHING_ISSUED.has(code)
-      ? endRevocation(requested, { outcome: 'not_issued', endedAt: deps.clock.now() })
-      : // Not before the call is over for sure: what arrives downstream after it was revoked would stay.
-        dueRevocation(requested, call.deadline);
+    const next =
+      NOTHING_ISSUED.has(code) || wasNotCalled(error)
+        ? endRevocation(requested, { outcome: 'not_issued', endedAt: deps.clock.now() })
+        : // Not before the call is over for sure: what arrives downstream after it was revoked would stay.
+          dueRevocation(requested, call.deadline);
     await comeToNothing(deps, context, asked, next, leaseEvent(deps, context, asked, 'lease.failed', code));
     throw error;
   }

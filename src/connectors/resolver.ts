@@ -1,4 +1,5 @@
-import type { Connector, ConnectorResolver, LeaseConnector, ProxyConnector } from '../domain/connector.ts';
+import type { Connector, ConnectorResolver, LeaseConnector } from '../domain/connector.ts';
+import { isLeaseConnector, isProxyConnector } from './connector-kinds.ts';
 import type { ResourceKind } from '../domain/resource.ts';
 
 /**
@@ -43,17 +44,4 @@ export function makeStaticResolver(connectors: readonly Connector[]): ConnectorR
 
 function keyOf(capability: string, resourceKind: ResourceKind): string {
   return JSON.stringify([capability, resourceKind]);
-}
-
-function isProxyConnector(connector: Connector): connector is ProxyConnector {
-  return 'prepare' in connector && typeof connector.prepare === 'function';
-}
-
-function isLeaseConnector(connector: Connector): connector is LeaseConnector {
-  return (
-    'issue' in connector &&
-    typeof connector.issue === 'function' &&
-    'revoke' in connector &&
-    typeof connector.revoke === 'function'
-  );
 }

@@ -1,3 +1,4 @@
+import { BrokerError, type RefusalReason } from './errors.ts';
 import type { DeliveryMode } from './grant.ts';
 import type { RevocationId } from './ids.ts';
 import type { ResourceKind, ResourceRef } from './resource.ts';
@@ -84,16 +85,25 @@ export interface RevokeRequest {
 
 /** A connector that has credentials made downstream, each with a lease. */
 export interface LeaseConnector extends Connector {
-  /** How long what it issues may live at most, in seconds, where it takes no heed of the grant's end; left out where it does. */
+  /** How long what it issued may live when nobody ever learns its lease, in seconds; absent where that is never longer than asked for. */
   readonly longestLeaseSeconds?: number;
   /**
-   * Rejects with `invalid_request`, `forbidden`, `not_found` or `rate_limited` when nothing was issued for sure, and with
-   * `upstream_error`, `unavailable`, `deadline_exceeded` or any other error when something may have been.
+   * Rejects with `invalid_request`, `forbidden`, `not_found` or `rate_limited` when nothing was issued for sure, as with an error that
+   * `wasNotCalled` knows, and with `upstream_error`, `unavailable`, `deadline_exceeded` or any other error when something may have been.
    */
   issue(request: IssueRequest): Promise<IssuedLease>;
   /** Resolves when the credential is dead downstream, also when it was before. Otherwise rejects, and is asked again. */
   revoke(request: RevokeRequest): Promise<void>;
 }
+
+const NOT_CALLED: ReadonlySet<RefusalReason | null> = new Set([
+  'connector_busy',
+  'connector_paused',
+  'upstream_unreachable',
+]);
+
+/** Whether a call came to nothing before it reached the system downstream: by its connector's limits, or because that is not there. */
+export const wasNotCalled = (error: unknown): boolean => error instanceof BrokerError && NOT_CALLED.has(error.reason);
 
 /** Finds the connector for a capability on a kind of resource. */
 export interface ConnectorResolver {

@@ -567,7 +567,7 @@ test('defaults are filled in', () => {
     operators: [],
     delegations: [],
     notifications: { receivers: [] },
-    connectors: { github: {} },
+    connectors: { github: { limits: { max_concurrent: 200, failures_before_pause: 20, pause: '5s' } } },
   });
 });
 

@@ -131,6 +131,7 @@ test('a file becomes settings', async () => {
       privateKeyFile: join(folder.path, 'app.pem'),
       readPermissions: { contents: 'read', issues: 'read' },
     },
+    limits: { github: { maxConcurrent: 200, maxFailures: 20, pauseSeconds: 5 } },
   });
   expect(settings.receivers[0]?.secret?.reveal()).toBe(SIGNING_SECRET);
 });

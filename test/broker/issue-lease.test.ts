@@ -440,7 +440,6 @@ describe('a connector whose leases may outlive the grant', () => {
     Object.assign(world.leases, { longestLeaseSeconds: HOUR });
     world.leases.issue = () => Promise.reject(upstreamError('the answer broke off'));
     world.leases.revoke = ({ leaseId }) => Promise.reject(upstreamError(`no lease id: ${String(leaseId)}`));
-    const started = world.clock.now();
     expect(await outcomeOf(world.request(token))).toBe('upstream_error');
     const grant = await onlyGrant();
     expect(grant).toMatchObject(COULD_NOT_BE_ISSUED);
@@ -448,9 +447,7 @@ describe('a connector whose leases may outlive the grant', () => {
     const signal = new AbortController().signal;
     expect(await world.worker.revokeDue(100, 'req_pass', signal)).toMatchObject({ retried: 1, expired: 0 });
     expect(await world.revocation(grant)).toMatchObject({ state: 'due', leaseId: null });
-    // From the moment at which the connector may still have made it.
-    world.clock.advance(HOUR + 60 - 2 * GRANT_SECONDS);
-    expect(world.clock.now().getTime()).toBe(started.getTime() + (HOUR + 60) * 1000);
+    world.clock.advance(HOUR - 2 * GRANT_SECONDS);
     expect(await world.worker.revokeDue(100, 'req_pass', signal)).toMatchObject({ retried: 0, expired: 1 });
     expect(await world.revocation(grant)).toMatchObject({ state: 'done', outcome: 'expired' });
   });

@@ -22,6 +22,8 @@ beforeAll(async () => {
   file = configured();
   const tenant = tenantOf(file, TENANT);
   tenant.policies = [...policies(), ...policies({ capability: 'repo.write' })];
+  // More than the usual at once, so that all 500 calls go on to GitHub together.
+  file.config.connectors = { github: { limits: { max_concurrent: 1000 } } };
   file.write();
   keys = makeAppKeys();
   const environment = {

@@ -6,7 +6,7 @@ import { secureUrl } from '../secure-url.ts';
 import { type FileReading, textOf } from './file-reader.ts';
 import type { FileKind } from './referenced-files.ts';
 
-const SECRETS: ReadonlySet<FileKind> = new Set<FileKind>(['secret_url', 'signing_secret', 'app_key']);
+const SECRETS: ReadonlySet<FileKind> = new Set<FileKind>(['secret_url', 'signing_secret', 'secret', 'app_key']);
 
 /** What is wrong with a file that was read for a field; null when nothing is. Never holds anything of what is in the file. */
 export function fileProblem(kind: FileKind, reading: FileReading, ownUid: number): string | null {
@@ -47,6 +47,7 @@ const CHECKS: Readonly<Record<FileKind, (text: string) => void>> = {
   secret_url: parseSecretUrl,
   signing_secret: parseSigningSecret,
   app_key: parseRsaPrivateKey,
+  secret: () => undefined,
   callback_key: (text) => {
     const keys = parsePublicKeys(text);
     if (keys.length !== 1 || keys[0]?.alg !== 'EdDSA') throw new Error('the file must hold one Ed25519 public key');

@@ -13,6 +13,7 @@ export type FileKind =
   | 'token'
   | 'secret_url'
   | 'signing_secret'
+  | 'secret'
   | 'callback_key'
   | 'app_key';
 
@@ -52,6 +53,12 @@ function* namedFiles(file: SalvagedFile): Generator<NamedFile> {
     yield [['delegations', index, 'keys', 'pem_file'], keys?.pem_file, 'delegation_keys'];
     yield [['delegations', index, 'keys', 'jwks_file'], keys?.jwks_file, 'delegation_key_set'];
   }
+  const vault = ['connectors', 'vault'];
+  const { ca_file: ca, login = {} } = file.connectors?.vault ?? {};
+  yield [[...vault, 'ca_file'], ca, 'authorities'];
+  if ('token_file' in login) yield [[...vault, 'login', 'token_file'], login.token_file, 'secret'];
+  if ('jwt_file' in login) yield [[...vault, 'login', 'jwt_file'], login.jwt_file, 'token'];
+  if ('secret_id_file' in login) yield [[...vault, 'login', 'secret_id_file'], login.secret_id_file, 'secret'];
   for (const [index, receiver] of entriesOf(file.notifications?.receivers)) {
     const path = ['notifications', 'receivers', index];
     yield [[...path, 'url_file'], receiver.url_file, 'secret_url'];

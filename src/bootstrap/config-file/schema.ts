@@ -1,8 +1,10 @@
 import { z } from 'zod';
+import { DEFAULT_LIMITS } from '../../connectors/call-limits.ts';
 import { GITHUB_OPERATIONS } from '../../connectors/github/operations.ts';
 import { APP_ID, permissionsSchema } from '../../connectors/github/permissions.ts';
 import { DELIVERY_MODES } from '../../domain/grant.ts';
 import { OPERATOR_ROLES } from '../../domain/operator.ts';
+import { parseDsnTemplate } from '../../connectors/vaultdb/dsn-template.ts';
 import { secureUrl } from '../secure-url.ts';
 import { DURATION, DURATION_MISTAKE, isDuration } from './duration.ts';
 
@@ -164,6 +166,83 @@ const tenant = z.strictObject({
   policies: z.array(policy).default([]).describe('What is allowed, by capability. Nothing else is.'),
 });
 
+const limits = z
+  .strictObject({
+    max_concurrent: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .default(DEFAULT_LIMITS.maxConcurrent)
+      .describe('Calls that one process has under way there at once; the next one is answered 503.'),
+    failures_before_pause: z
+      .int()
+      .min(1)
+      .max(1000)
+      .default(DEFAULT_LIMITS.maxFailures)
+      .describe('So many calls that fail in a row make the process leave the system alone.'),
+    pause: duration.default(`${DEFAULT_LIMITS.pauseSeconds}s`).describe('For how long; then one call tries it.'),
+  })
+  .prefault({})
+  .describe('What calls to this system may take of a process, so that one that hangs slows no other down.');
+
+const pathName = text(
+  /^[A-Za-z0-9_-][A-Za-z0-9_.-]*(\/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$/,
+  'must be a path such as team-a/database',
+);
+const dsnTemplate = z.string().superRefine((template, context) => {
+  try {
+    parseDsnTemplate(template);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : 'is no DSN template' });
+  }
+});
+
+const vaultLogin = z.discriminatedUnion('method', [
+  z.strictObject({
+    method: z.literal('token').describe('With a token that was made for ASB; renewed before it ends.'),
+    token_file: filePath.describe('File that holds it, readable by ASB alone.'),
+  }),
+  z.strictObject({
+    method: z.literal('kubernetes').describe("With the token of ASB's own service account."),
+    role: name.describe('The role of the auth method.'),
+    mount: pathName.default('kubernetes').describe('Where the auth method is mounted.'),
+    jwt_file: filePath.describe('The service-account token; read again for every login.'),
+  }),
+  z.strictObject({
+    method: z.literal('approle').describe('With a role id and a secret id.'),
+    role_id: identifier.describe('The role id, which is no secret.'),
+    secret_id_file: filePath.describe('File that holds the secret id, readable by ASB alone; read again for every login.'),
+    mount: pathName.default('approle').describe('Where the auth method is mounted.'),
+  }),
+]);
+
+const databaseRole = z.strictObject({
+  name: name.describe('The role at Vault; `dbrole:NAME` asks for it.'),
+  mount: pathName.default('database').describe('Where the database secrets engine is mounted.'),
+  dsn_template: dsnTemplate.describe('The DSN that is handed out, with {{username}} and {{password}} where they belong.'),
+});
+
+const database = z.strictObject({
+  capabilities: someOf(name).default(['db.read']).describe('The capabilities that its users are made for.'),
+  allowed_role_suffixes: someOf(text(/^[A-Za-z0-9_.-]{1,64}$/, 'must be letters, digits or _.-'))
+    .default(['_ro'])
+    .describe('What the name of a role must end in, one of these.'),
+  longest_lease: duration
+    .default('1h')
+    .describe('The max_ttl of the roles: when a user whose lease nobody learned is over for sure.'),
+  roles: someOf(databaseRole).describe('The roles that may be asked for.'),
+  limits,
+});
+
+const vault = z.strictObject({
+  address: url.describe('Where it is.'),
+  namespace: pathName.optional().describe('The namespace; without it, the root namespace.'),
+  ca_file: filePath.optional().describe("PEM certificates that it is checked against; without it, the system's."),
+  login: vaultLogin.describe('How ASB logs in.'),
+  request_timeout: duration.default('10s').describe('How long one request may take.'),
+  database: database.optional().describe('Users of databases that it makes, one for each grant.'),
+});
+
 const tokenReview = z.strictObject({
   api_server: url.describe('The API server that is asked.'),
   ca_file: filePath.optional().describe("PEM certificates that it is checked against; without it, the system's."),
@@ -287,9 +366,11 @@ export const CONFIG_FILE = z
               .optional()
               .describe('What the proxy may run; without it, what the environment allows.'),
             app: gitHubApp.optional().describe('The GitHub App that ASB is; without it, what the environment says.'),
+            limits,
           })
           .prefault({})
           .describe('The GitHub proxy.'),
+        vault: vault.optional().describe('A Vault (https://developer.hashicorp.com/vault), or what speaks its API.'),
       })
       .prefault({})
       .describe('Settings of the systems that access is given to.'),

@@ -1,10 +1,20 @@
 import { compileCondition } from '../../authz/condition.ts';
+import type { ConnectorLimits } from '../../connectors/call-limits.ts';
 import type { TenantId } from '../../domain/ids.ts';
 import type { Policy } from '../../domain/policy.ts';
 import { Secret } from '../../domain/secret.ts';
 import type { Tool } from '../../domain/tool.ts';
 import type { WorkloadBinding } from '../../domain/workload-binding.ts';
-import type { GitHubAppSettings, K8sIssuerSettings, KeySettings, ReceiverSettings, Settings } from '../settings.ts';
+import type {
+  DatabaseSettings,
+  GitHubAppSettings,
+  K8sIssuerSettings,
+  KeySettings,
+  ReceiverSettings,
+  Settings,
+  VaultLoginSettings,
+  VaultSettings,
+} from '../settings.ts';
 import { secondsOf } from './duration.ts';
 import { parseSecretUrl, parseSigningSecret } from './file-content.ts';
 import { revisionOf } from './revision.ts';
@@ -13,6 +23,7 @@ import type { ConfigFile } from './schema.ts';
 type TenantEntry = ConfigFile['tenants'][number];
 type BindingEntry = TenantEntry['workload_bindings'][number];
 type PolicyEntry = TenantEntry['policies'][number];
+type VaultEntry = NonNullable<ConfigFile['connectors']['vault']>;
 type ReceiverEntry = ConfigFile['notifications']['receivers'][number];
 
 /** The files that a configuration file names. */
@@ -42,8 +53,52 @@ export function toSettings(file: ConfigFile, files: NamedFiles): Settings {
     receivers: file.notifications.receivers.map((entry) => toReceiver(entry, files)),
     githubOperations: connectors.github.allowed_operations ?? null,
     githubApp: toGitHubApp(connectors.github.app, files),
+    limits: {
+      github: toLimits(connectors.github.limits),
+      ...(connectors.vault?.database !== undefined && { vaultdb: toLimits(connectors.vault.database.limits) }),
+    },
+    database: toDatabase(connectors.vault, files),
     revision: revisionOf(file),
   };
+}
+
+const toLimits = (entry: ConfigFile['connectors']['github']['limits']): ConnectorLimits => ({
+  maxConcurrent: entry.max_concurrent,
+  maxFailures: entry.failures_before_pause,
+  pauseSeconds: secondsOf(entry.pause),
+});
+
+function toDatabase(entry: VaultEntry | undefined, files: NamedFiles): DatabaseSettings | null {
+  if (entry?.database === undefined) return null;
+  const { capabilities, allowed_role_suffixes: allowedSuffixes, longest_lease: longestLease, roles } = entry.database;
+  return {
+    vault: toVault(entry, files),
+    capabilities,
+    allowedSuffixes,
+    longestLeaseSeconds: secondsOf(longestLease),
+    roles: roles.map(({ name, mount, dsn_template: dsnTemplate }) => ({ name, mount, dsnTemplate })),
+  };
+}
+
+const toVault = (entry: VaultEntry, files: NamedFiles): VaultSettings => ({
+  address: new URL(entry.address),
+  namespace: entry.namespace ?? '',
+  caFile: entry.ca_file === undefined ? null : files.resolve(entry.ca_file),
+  login: toVaultLogin(entry.login, files),
+  timeoutSeconds: secondsOf(entry.request_timeout),
+});
+
+function toVaultLogin(login: VaultEntry['login'], files: NamedFiles): VaultLoginSettings {
+  switch (login.method) {
+    case 'token':
+      return { method: 'token', token: new Secret(files.text(login.token_file).trim()) };
+    case 'kubernetes':
+      return { method: 'kubernetes', mount: login.mount, role: login.role, jwtFile: files.resolve(login.jwt_file) };
+    case 'approle': {
+      const { mount, role_id: roleId, secret_id_file: secretIdFile } = login;
+      return { method: 'approle', mount, roleId, secretIdFile: files.resolve(secretIdFile) };
+    }
+  }
 }
 
 // The schema has checked its form.

@@ -3,6 +3,7 @@ import type { LeaseConnector, ProxyConnector } from '../../domain/connector.ts';
 import type { RuntimeStore } from '../../domain/runtime-store.ts';
 import type { SecretSealer } from '../../domain/sealing.ts';
 import type { Secret } from '../../domain/secret.ts';
+import { guardedLookup } from '../guarded-lookup.ts';
 import { makeGitHubAppApi } from './app-api.ts';
 import { makeAppTokens } from './app-tokens.ts';
 import { baseOf, gitHubHeaders, makeGitHubConnector, repositoryOf } from './github-connector.ts';
@@ -35,7 +36,7 @@ export interface GitHubAppConnectorConfig {
  */
 export function makeGitHubAppConnector(config: GitHubAppConnectorConfig): ProxyConnector & LeaseConnector {
   const { baseUrl, appId, sealer, clock, runtime, processId, allowedOperations } = config;
-  const { upstream = makeUpstream(), readPermissions = READ_PERMISSIONS } = config;
+  const { upstream = makeUpstream(guardedLookup([])), readPermissions = READ_PERMISSIONS } = config;
   const base = baseOf(baseUrl);
   const api = makeGitHubAppApi({ base, appId, privateKey: config.privateKey, headers: gitHubHeaders(), upstream, clock });
   const tokens = makeAppTokens({ api, realm: [base, appId], runtime, sealer, clock, processId });

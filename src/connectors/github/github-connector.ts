@@ -15,6 +15,7 @@ import { parseRepositoryName, type RepositoryName } from './repository-name.ts';
 import type { TokenSource } from './token-source.ts';
 import { readErrorBody, readScannedBody, untilAborted } from './transfer.ts';
 import { errorFromAnswer, errorFromFailure } from './translate-error.ts';
+import { guardedLookup } from '../guarded-lookup.ts';
 import { makeUpstream, type Upstream, type UpstreamAnswer, type UpstreamRequest } from './upstream.ts';
 
 export interface GitHubConnectorConfig {
@@ -64,7 +65,7 @@ const JSON_CONTENT = /^application\/([a-z0-9.+-]+\+)?json\s*(;|$)/i;
  */
 export function makeGitHubConnector(config: GitHubConnectorConfig): ProxyConnector {
   const base = baseOf(config.baseUrl);
-  const upstream = config.upstream ?? makeUpstream();
+  const upstream = config.upstream ?? makeUpstream(guardedLookup([]));
   const allowed = allowedOperations(config.allowedOperations);
   const { endpoint } = new Octokit({ baseUrl: base, userAgent: 'asb' }).request;
   const sending: Sending = {

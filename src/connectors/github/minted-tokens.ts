@@ -1,5 +1,5 @@
 import type { IssuedLease, IssueRequest, RevokeRequest } from '../../domain/connector.ts';
-import { invalidRequest, upstreamError } from '../../domain/errors.ts';
+import { invalidRequest, notFound } from '../../domain/errors.ts';
 import type { ResourceRef } from '../../domain/resource.ts';
 import type { SealedSecret, SecretSealer } from '../../domain/sealing.ts';
 import { Secret } from '../../domain/secret.ts';
@@ -16,8 +16,8 @@ export interface MintedTokensConfig {
   defaultPermissions: Permissions;
 }
 
-/** GitHub's tokens live an hour, whatever was asked for. */
-export const TOKEN_LIFE_SECONDS = 60 * 60;
+/** GitHub's tokens live an hour, whatever was asked for; a minute more for GitHub to make one. */
+const LONGEST_LEASE_SECONDS = 61 * 60;
 
 /**
  * Tokens for one repository that are given out, each made for one grant alone. GitHub ends each after an hour; a grant that ends
@@ -28,7 +28,7 @@ export const TOKEN_LIFE_SECONDS = 60 * 60;
  */
 export function makeMintedTokens({ api, sealer, repositoryOf, defaultPermissions }: MintedTokensConfig) {
   return {
-    longestLeaseSeconds: TOKEN_LIFE_SECONDS,
+    longestLeaseSeconds: LONGEST_LEASE_SECONDS,
 
     async issue({ revocationId, resource, permissions, signal }: IssueRequest): Promise<IssuedLease> {
       const repository = repositoryOf(resource);
@@ -45,7 +45,8 @@ export function makeMintedTokens({ api, sealer, repositoryOf, defaultPermissions
 
     async revoke({ revocationId, leaseId, signal }: RevokeRequest): Promise<void> {
       if (leaseId === null) {
-        throw upstreamError('the token never became known, so GitHub cannot be told to revoke it; it ends within an hour');
+        // No failure of GitHub's, which a connector that fails too often would be left alone for.
+        throw notFound('the token never became known, so GitHub cannot be told to revoke it; it ends within an hour');
       }
       const token = await sealer.open(leaseId as SealedSecret, { purpose: 'lease_id', revocationId });
       await api.revoke(new Secret(token), signal);

@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net';
 import { pipeline, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { Agent, request } from 'undici';
@@ -44,10 +45,10 @@ const ignoreLateFailure = (): void => undefined;
 
 /**
  * Requests over connections that are kept. undici's own interface, because the web's `fetch` on top of it doubles the cost of a call.
- * It has no time limits but the signal's.
+ * It has no time limits but the signal's. `lookup` resolves the names of hosts.
  */
-export function makeUpstream(): Upstream {
-  const dispatcher = new Agent({ headersTimeout: 0, bodyTimeout: 0 });
+export function makeUpstream(lookup: LookupFunction): Upstream {
+  const dispatcher = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { lookup } });
   return async (url, { method, body, headers, signal }) => {
     const type = body === null ? {} : { 'content-type': 'application/json' };
     const allHeaders = { ...headers, ...type, 'accept-encoding': 'gzip' };

@@ -46,7 +46,7 @@ export const FIND_BY_HANDLE: Statement = {
 
 export const FIND_GRANT_BY_REQUEST_ID: Statement = {
   name: 'find_grant_by_request_id',
-  text: `SELECT ${GRANT_COLUMNS} FROM grants WHERE session_id = $2 AND request_id = $3 AND tenant_id = $1`,
+  text: `SELECT ${GRANT_COLUMNS} FROM grants WHERE session_id = $2 AND request_id = $3 AND tenant_id IS NOT DISTINCT FROM $1`,
 };
 
 export const FIND_APPROVAL: Statement = {
@@ -58,7 +58,7 @@ export const FIND_APPROVAL_OF_REQUEST: Statement = {
   name: 'find_approval_of_request',
   text: `
     SELECT ${APPROVAL_COLUMNS} FROM approvals
-    WHERE session_id = $2 AND request_hash = $3 AND tenant_id = $1 AND state IN ('pending', 'approved')
+    WHERE session_id = $2 AND request_hash = $3 AND tenant_id IS NOT DISTINCT FROM $1 AND state IN ('pending', 'approved')
     ORDER BY id DESC LIMIT 1`,
 };
 
@@ -82,7 +82,7 @@ export const FIND_HANDLE_USAGE: Statement = {
 };
 
 export const FIND_REVOCATION_OF_GRANT: Statement = {
-  text: `SELECT ${REVOCATION_COLUMNS} FROM revocation_jobs WHERE grant_id = $2 AND tenant_id = $1`,
+  text: `SELECT ${REVOCATION_COLUMNS} FROM revocation_jobs WHERE grant_id = $2 AND tenant_id IS NOT DISTINCT FROM $1`,
 };
 
 // What the kill switch looks for.

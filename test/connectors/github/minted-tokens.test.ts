@@ -104,10 +104,10 @@ describe('a token that never became known', () => {
   it('cannot be revoked, and is asked for again until it has run out', async () => {
     const error = await refusalOf(() => world().connector.revoke(revokeRequest('rev_1', null)));
     expect([error.code, error.message]).toEqual([
-      'upstream_error',
+      'not_found',
       'the token never became known, so GitHub cannot be told to revoke it; it ends within an hour',
     ]);
-    expect(world().connector.longestLeaseSeconds).toBe(3600);
+    expect(world().connector.longestLeaseSeconds).toBe(3660);
   });
 
   it('may exist when GitHub’s answer broke off', async () => {

@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../../src/domain/clock.ts';
+import { badRequest } from './answers.ts';
+
+/** Something that ends by itself, or when it is revoked, or with the token that it was issued by. */
+export interface Lease {
+  id: string;
+  /** The token that it was issued by. */
+  token: string;
+  issuedAt: Date;
+  renewedAt: Date | null;
+  expiresAt: Date;
+  maxTtlSeconds: number;
+  /** Makes it be over, or be so until then. */
+  revoke(): Promise<void>;
+  extend(until: Date): Promise<void>;
+}
+
+export interface Renewal {
+  lease: Lease;
+  ttlSeconds: number;
+  warnings: readonly string[] | null;
+}
+
+const MAX_ID_BYTES = 18;
+
+/** Leases of one Vault. */
+export class Leases {
+  readonly #clock: Clock;
+  readonly #leases = new Map<string, Lease>();
+  readonly #cancels = new Map<string, () => void>();
+  /** Revocations under way, by themselves or not. */
+  readonly #underWay = new Set<Promise<void>>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** `PATH/RANDOM`, as lease ids are. */
+  newId = (path: string): string => `${path}/${randomBytes(MAX_ID_BYTES).toString('base64url').replaceAll(/[-_]/g, 'x')}`;
+
+  add(lease: Lease): void {
+    this.#leases.set(lease.id, lease);
+    this.#schedule(lease);
+  }
+
+  /** Throws a VaultError when there is none. */
+  find(id: string, otherwise = 'invalid lease'): Lease {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) throw badRequest(otherwise);
+    return lease;
+  }
+
+  get ids(): readonly string[] {
+    return [...this.#leases.keys()];
+  }
+
+  ttlSeconds = (lease: Lease): number =>
+    Math.max(0, Math.round((lease.expiresAt.getTime() - this.#clock.now().getTime()) / 1000));
+
+  /** Never beyond what the lease may live from its begin on; an increment of 0 asks for what there was. */
+  async renew(id: string, increment: number): Promise<Renewal> {
+    const lease = this.find(id, 'lease not found');
+    const now = this.#clock.now();
+    const asked = increment === 0 ? (lease.expiresAt.getTime() - lease.issuedAt.getTime()) / 1000 : increment;
+    const left = (lease.issuedAt.getTime() - now.getTime()) / 1000 + lease.maxTtlSeconds;
+    const ttlSeconds = Math.floor(Math.min(asked, left));
+    lease.expiresAt = new Date(now.getTime() + ttlSeconds * 1000);
+    lease.renewedAt = now;
+    this.#schedule(lease);
+    await lease.extend(lease.expiresAt);
+    const capped = `TTL of "${asked}s" exceeded the effective max_ttl of "${Math.floor(left)}s"; TTL value is capped accordingly`;
+    return { lease, ttlSeconds, warnings: asked > left ? [capped] : null };
+  }
+
+  /** One that is not there is over, as it should be. */
+  async revoke(id: string): Promise<void> {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) return;
+    await lease.revoke();
+    this.#forget(id);
+  }
+
+  async revokeAll(which: (lease: Lease) => boolean): Promise<void> {
+    for (const lease of [...this.#leases.values()]) if (which(lease)) await this.revoke(lease.id);
+  }
+
+  /** Resolves when what has run out is gone. */
+  async settled(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+  }
+
+  close(): void {
+    for (const id of this.ids) this.#forget(id);
+  }
+
+  #schedule(lease: Lease): void {
+    this.#cancels.get(lease.id)?.();
+    const delay = lease.expiresAt.getTime() - this.#clock.now().getTime();
+    const cancel = this.#clock.schedule(delay, () => {
+      const revoking: Promise<void> = this.revoke(lease.id)
+        // Vault tries it again; whoever asks sees that it is still there.
+        .catch(() => undefined)
+        .finally(() => this.#underWay.delete(revoking));
+      this.#underWay.add(revoking);
+    });
+    this.#cancels.set(lease.id, cancel);
+  }
+
+  #forget(id: string): void {
+    this.#cancels.get(id)?.();
+    this.#cancels.delete(id);
+    this.#leases.delete(id);
+  }
+}
