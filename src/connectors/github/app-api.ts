@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import type { Clock } from '../../domain/clock.ts';
-import { forbidden, upstreamError } from '../../domain/errors.ts';
+import { BrokerError, forbidden, upstreamError } from '../../domain/errors.ts';
 import { Secret } from '../../domain/secret.ts';
 import { type AppRequest, errorFromAppAnswer } from './app-errors.ts';
 import { type Permissions, sortedPermissions } from './permissions.ts';
@@ -71,7 +71,12 @@ export function makeGitHubAppApi(config: GitHubAppConfig): GitHubAppApi {
     return exchange(config.upstream, base + path, { method, body, headers, signal });
   };
 
-  const installationOf = async ({ owner, repo }: RepositoryName, signal: AbortSignal): Promise<number> => {
+  const installationOf = (repository: RepositoryName, signal: AbortSignal): Promise<number> =>
+    lookUpInstallation(repository, signal).catch((error: unknown) => {
+      throw beforeAnyToken(error);
+    });
+
+  const lookUpInstallation = async ({ owner, repo }: RepositoryName, signal: AbortSignal): Promise<number> => {
     // https://docs.github.com/rest/apps/apps#get-a-repository-installation-for-the-authenticated-app
     const answer = await ask('GET', `/repos/${owner}/${repo}/installation`, null, signal);
     if (isRedirect(answer.status)) {
@@ -142,6 +147,12 @@ function appJwt({ appId, privateKey }: GitHubAppConfig): () => Promise<string> {
     const { token } = await createAppAuth({ appId, privateKey: privateKey.reveal() })({ type: 'app' });
     return token;
   };
+}
+
+/** Nothing has been made yet, which whoever would have to revoke it wants to know. */
+function beforeAnyToken(error: unknown): unknown {
+  if (!(error instanceof BrokerError) || error.code !== 'upstream_error') return error;
+  return upstreamError(error.message, { reason: 'upstream_unreachable', cause: error.cause });
 }
 
 function exchange(upstream: Upstream, url: string, request: UpstreamRequest): Promise<UpstreamAnswer> {

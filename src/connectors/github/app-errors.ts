@@ -20,7 +20,10 @@ export function errorFromAppAnswer(answer: RefusingAnswer, request: AppRequest, 
   }
   switch (status) {
     case 401:
-      return upstreamError("GitHub did not accept the id and key of ASB's App; tell the operator", { cause });
+      return upstreamError("GitHub did not accept the id and key of ASB's App; tell the operator", {
+        cause,
+        reason: 'upstream_unreachable',
+      });
     case 403:
       return /suspended/i.test(answer.body)
         ? refused("the installation of ASB's GitHub App is suspended; ask the repository's owner to resume it")

@@ -1,8 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { cutOff, failure, hang } from '../../../dev/github/answers.ts';
+import { parseRsaPrivateKey } from '../../../src/crypto/rsa-pem.ts';
+import { wasNotCalled } from '../../../src/domain/connector.ts';
 import { unavailable } from '../../../src/domain/errors.ts';
 import type { RevocationId } from '../../../src/domain/ids.ts';
 import { parseResourceRef } from '../../../src/domain/resource.ts';
+import { makeAppKeys } from '../../support/github-app.ts';
 import { useApp } from './app-setup.ts';
 import { connectorFor, refusalOf } from './setup.ts';
 
@@ -148,6 +151,26 @@ describe('no token is minted', () => {
     await world().standIn.nextRequest();
     late.abort();
     expect((await attempt).code).toBe('deadline_exceeded');
+  });
+});
+
+describe('that no token was made is known', () => {
+  it('when the App has another key', async () => {
+    const connector = world().another({ privateKey: parseRsaPrivateKey(makeAppKeys().pkcs8) });
+    expect(wasNotCalled(await refusalOf(() => connector.issue(issueRequest('rev_1'))))).toBe(true);
+  });
+
+  it('when GitHub failed before it was asked for one', async () => {
+    world().standIn.answerNext(failure(500, 'Server Error'));
+    const error = await refusalOf(() => world().connector.issue(issueRequest('rev_1')));
+    expect([error.code, wasNotCalled(error)]).toEqual(['upstream_error', true]);
+  });
+
+  it('and not claimed when it failed over it', async () => {
+    await world().call('repository_metadata');
+    world().standIn.answerNext(failure(500, 'Server Error'));
+    const error = await refusalOf(() => world().connector.issue(issueRequest('rev_1')));
+    expect([error.code, wasNotCalled(error)]).toEqual(['upstream_error', false]);
   });
 });
 
