@@ -8,6 +8,7 @@ const ON_EVERY_STORE = [
   'budgets',
   'canary',
   'canary-approvals',
+  'github-app',
   'leases',
   'never-500',
   'operators',

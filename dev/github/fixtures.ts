@@ -1,5 +1,5 @@
-const API = 'https://api.github.com';
-const WEB = 'https://github.com';
+export const API = 'https://api.github.com';
+export const WEB = 'https://github.com';
 const FIRST_DAY = Date.parse('2025-01-01T00:00:00Z');
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -64,11 +64,11 @@ function isOpen(number: number): boolean {
   return number % 5 !== 1;
 }
 
-function day(number: number): string {
+export function day(number: number): string {
   return new Date(FIRST_DAY + number * DAY_MS).toISOString().replace('.000Z', 'Z');
 }
 
-function nodeId(kind: string, id: number): string {
+export function nodeId(kind: string, id: number): string {
   return Buffer.from(`${kind}:${id}`).toString('base64');
 }
 
@@ -76,8 +76,10 @@ function sha(seed: string): string {
   return Buffer.from(seed).toString('hex').padEnd(40, '0').slice(0, 40);
 }
 
-function user(login: string, id: number, type = 'User'): Json {
-  const url = `${API}/users/${login}`;
+export function user(login: string, id: number, type = 'User'): Json {
+  // An App's own account ends in [bot].
+  const name = encodeURIComponent(login);
+  const url = `${API}/users/${name}`;
   return {
     login,
     id,
@@ -85,7 +87,7 @@ function user(login: string, id: number, type = 'User'): Json {
     avatar_url: `https://avatars.githubusercontent.com/u/${id}?v=4`,
     gravatar_id: '',
     url,
-    html_url: `${WEB}/${login}`,
+    html_url: `${WEB}/${name}`,
     followers_url: `${url}/followers`,
     following_url: `${url}/following{/other_user}`,
     gists_url: `${url}/gists{/gist_id}`,
@@ -101,7 +103,7 @@ function user(login: string, id: number, type = 'User'): Json {
   };
 }
 
-const ORGANIZATION = user('acme', 101, 'Organization');
+export const ORGANIZATION = user('acme', 101, 'Organization');
 const AUTHOR = user('octavia', 102);
 
 /** The addresses below a repository, with the templates that GitHub leaves in some of them. */
@@ -232,7 +234,7 @@ function labelsOf(fullName: string, number: number): Issue['labels'] {
   ];
 }
 
-function issue(fullName: string, number: number): Issue {
+export function issue(fullName: string, number: number): Issue {
   const url = `${API}/repos/${fullName}/issues/${number}`;
   return {
     url,

@@ -170,8 +170,8 @@ function warnOfDefaults({ environment, keys, settings }: Configuration, log: Log
       'no ASB_SESSION_SIGNING_PRIVATE_KEY_FILE: session tokens are signed with a key that ends with this process',
     );
   }
-  if (environment.ASB_GITHUB_TOKEN === undefined) {
-    log.warn({}, 'no ASB_GITHUB_TOKEN: nothing can be delivered for GitHub');
+  if (environment.ASB_GITHUB_TOKEN === undefined && settings.githubApp === null) {
+    log.warn({}, 'no ASB_GITHUB_TOKEN and no GitHub App: nothing can be delivered for GitHub');
   }
   if (environment.ASB_PUBLIC_BASE_URL !== undefined) return;
   if (settings.policies.some(({ requiresProof }) => requiresProof)) {

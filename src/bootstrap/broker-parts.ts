@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { makeFetchJson } from '../authn/fetch-json.ts';
 import { makeProofVerifier } from '../authn/dpop.ts';
 import type { KeySource } from '../authn/key-source.ts';
@@ -80,8 +81,10 @@ export function makeBrokerParts(configuration: Configuration, stores: Stores, ho
   const notifiers = makeNotifiers({ receivers: () => current.parts.receivers, links, clock });
   const notifications = makeApprovalNotifications({ ids, notifiers, wake: hooks.wakeOutbox });
   const shared = { ...sharedDeps(configuration, stores, ids), notifications };
+  const { connectors, runtime } = stores;
+  const connecting = { connectors, runtime, sealer: makeSecretSealer({ keys: keys.kek }), processId: randomUUID() };
   const assemble = (next: Settings): Assembly => {
-    const parts = makeDecidingParts(next, { environment, clock, openKeys, upstream, vaults, connectors: stores.connectors });
+    const parts = makeDecidingParts(next, { ...connecting, environment, clock, openKeys, upstream, vaults });
     vaults.settle();
     const deps = { ...shared, ...decidingDeps(configuration, parts, clock) };
     return { parts, deps, broker: makeBroker(deps) };

@@ -2,7 +2,7 @@ import type { JsonLinesAuditLog } from '../audit/json-lines-audit-log.ts';
 import { auditToStdout, openAuditFile } from '../audit/open-audit-log.ts';
 import type { ConfigFileResult, SeenFiles } from './config-file/read-config-file.ts';
 import { ConfigurationError } from './configuration-error.ts';
-import { attestationOf, environmentSettings, revisionWith } from './environment-settings.ts';
+import { attestationOf, environmentSettings, gitHubAppOf, revisionWith } from './environment-settings.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { type KeyFiles, readKeyFiles } from './key-files.ts';
 import type { Settings } from './settings.ts';
@@ -56,6 +56,7 @@ export async function readSettings(environment: Environment): Promise<ConfigFile
     k8sIssuers: [...k8sIssuers, ...settings.k8sIssuers],
     oidcIssuers: [...oidcIssuers, ...settings.oidcIssuers],
     githubOperations: settings.githubOperations ?? environment.ASB_GITHUB_ALLOWED_OPERATIONS,
+    githubApp: settings.githubApp ?? gitHubAppOf(environment),
   };
   return { ...result, settings: { ...merged, revision: revisionWith(settings.revision, environment) } };
 }

@@ -8,25 +8,31 @@ import { makePolicyEngine } from '../authz/policy-engine.ts';
 import { makeToolRegistry } from '../authz/tool-registry.ts';
 import { makeSessionAuthorizer } from '../authz/workload-bindings.ts';
 import { CallLimits, DEFAULT_LIMITS } from '../connectors/call-limits.ts';
+import { makeGitHubAppConnector } from '../connectors/github/app-connector.ts';
 import { makeGitHubConnector } from '../connectors/github/github-connector.ts';
+import { READ_PERMISSIONS } from '../connectors/github/permissions.ts';
 import { staticTokenSource } from '../connectors/github/token-source.ts';
 import type { Upstream } from '../connectors/github/upstream.ts';
 import { limitedConnector } from '../connectors/limited-connector.ts';
 import { parseDsnTemplate } from '../connectors/vaultdb/dsn-template.ts';
 import { makeVaultDatabaseConnector } from '../connectors/vaultdb/vault-database-connector.ts';
 import { makeStaticResolver } from '../connectors/resolver.ts';
+import { parseRsaPrivateKey } from '../crypto/rsa-pem.ts';
 import type { AttestationVerifier } from '../domain/attestation-verifier.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { Connector, ConnectorResolver } from '../domain/connector.ts';
 import type { DelegationVerifier } from '../domain/delegation.ts';
 import type { GrantAuthorizer } from '../domain/grant-authorizer.ts';
 import type { OperatorVerifier } from '../domain/operator.ts';
+import type { RuntimeStore } from '../domain/runtime-store.ts';
+import type { SecretSealer } from '../domain/sealing.ts';
 import { Secret } from '../domain/secret.ts';
 import type { SessionAuthorizer } from '../domain/session-authorizer.ts';
 import { parseCallbackKey, type Receiver } from '../notify/receiver.ts';
 import { requireWebhookSecret } from '../notify/webhook.ts';
 import { ConfigurationError } from './configuration-error.ts';
 import type { Environment } from './environment.ts';
+import { readPrivateText } from './read-private-text.ts';
 import { readText } from './read-text.ts';
 import type { IssuerSettings, K8sIssuerSettings, ReceiverSettings, Settings } from './settings.ts';
 import type { Vaults } from './vault-parts.ts';
@@ -49,6 +55,10 @@ export interface DecidingPartsDeps {
   /** Throws an Error that says what is wrong with a file or a URL. */
   openKeys: (issuer: IssuerSettings) => KeySource;
   upstream: Upstream;
+  /** What processes share tokens through. */
+  runtime: RuntimeStore;
+  sealer: SecretSealer;
+  processId: string;
   vaults: Vaults;
   /** Besides those that the settings name. */
   connectors: readonly Connector[];
@@ -168,15 +178,19 @@ function connectors(settings: Settings, deps: DecidingPartsDeps): readonly Conne
   return [...deps.connectors, ...configured];
 }
 
-function gitHub({ githubOperations }: Settings, { environment, clock, upstream }: DecidingPartsDeps): Connector | null {
-  if (environment.ASB_GITHUB_TOKEN === undefined) return null;
-  return makeGitHubConnector({
-    baseUrl: environment.ASB_GITHUB_API_BASE_URL,
-    tokens: staticTokenSource(new Secret(environment.ASB_GITHUB_TOKEN)),
-    allowedOperations: githubOperations ?? environment.ASB_GITHUB_ALLOWED_OPERATIONS,
-    clock,
-    upstream,
-  });
+function gitHub({ githubOperations, githubApp }: Settings, deps: DecidingPartsDeps): Connector | null {
+  const { environment, clock, upstream, runtime, sealer, processId } = deps;
+  const { ASB_GITHUB_TOKEN: token, ASB_GITHUB_API_BASE_URL: baseUrl } = environment;
+  const allowedOperations = githubOperations ?? environment.ASB_GITHUB_ALLOWED_OPERATIONS;
+  const common = { baseUrl, allowedOperations, clock, upstream };
+  if (githubApp === null) {
+    return token === undefined ? null : makeGitHubConnector({ ...common, tokens: staticTokenSource(new Secret(token)) });
+  }
+  if (token !== undefined) throw new Error('ASB_GITHUB_TOKEN is set and a GitHub App is configured; drop one of them');
+  const { appId, privateKeyFile, readPermissions } = githubApp;
+  const privateKey = parseRsaPrivateKey(readPrivateText(privateKeyFile));
+  const app = { appId, privateKey, readPermissions: readPermissions ?? READ_PERMISSIONS };
+  return makeGitHubAppConnector({ ...common, ...app, runtime, sealer, processId });
 }
 
 function database({ database: settings }: Settings, { vaults, clock }: DecidingPartsDeps): Connector | null {

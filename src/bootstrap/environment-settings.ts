@@ -8,7 +8,14 @@ import { Secret } from '../domain/secret.ts';
 import type { Tool } from '../domain/tool.ts';
 import type { WorkloadBinding } from '../domain/workload-binding.ts';
 import type { Environment } from './environment.ts';
-import type { DatabaseSettings, K8sIssuerSettings, KeySettings, OidcIssuerSettings, Settings } from './settings.ts';
+import type {
+  DatabaseSettings,
+  GitHubAppSettings,
+  K8sIssuerSettings,
+  KeySettings,
+  OidcIssuerSettings,
+  Settings,
+} from './settings.ts';
 
 const TEN_MINUTES = 600;
 const THIRTY_MINUTES = 1800;
@@ -38,6 +45,7 @@ export function environmentSettings(environment: Environment): Settings {
     delegationIssuers: delegationIssuersOf(environment, tenantId),
     receivers: [],
     githubOperations: null,
+    githubApp: gitHubAppOf(environment),
     limits: {},
     database,
   };
@@ -149,6 +157,13 @@ function delegationIssuersOf(environment: Environment, tenantId: TenantId): Sett
   return [{ issuer, audience, keys, tenants: [tenantId] }];
 }
 
+/** The App that the environment names; null for none. */
+export function gitHubAppOf(environment: Environment): GitHubAppSettings | null {
+  const { ASB_GITHUB_APP_ID: appId, ASB_GITHUB_APP_PRIVATE_KEY_FILE: privateKeyFile } = environment;
+  if (appId === undefined || privateKeyFile === undefined) return null;
+  return { appId, privateKeyFile, readPermissions: environment.ASB_GITHUB_APP_PERMISSIONS_JSON ?? null };
+}
+
 // readEnvironment has made sure that there is exactly one.
 function keysOf(path: string | undefined, url: URL | undefined): KeySettings {
   if (url !== undefined) return { kind: 'jwks_url', url };
@@ -158,7 +173,7 @@ function keysOf(path: string | undefined, url: URL | undefined): KeySettings {
 /** Names the settings of a file together with what the environment adds to them. */
 export function revisionWith(fileRevision: string, environment: Environment): string {
   const { ASB_GITHUB_ALLOWED_OPERATIONS: operations, ASB_GITHUB_API_BASE_URL: api } = environment;
-  return hashOf({ fileRevision, ...attestationOf(environment), operations, api });
+  return hashOf({ fileRevision, ...attestationOf(environment), operations, api, app: gitHubAppOf(environment) });
 }
 
 /** SHA-256, hex, over the canonical JSON (RFC 8785): the same data has the same name. */

@@ -14,6 +14,7 @@ const FILES = SCHEMA.pick({
   ASB_KEK_FILE: true,
   ASB_AUDIT_SIGNING_PRIVATE_KEY_FILE: true,
   ASB_REDIS_TLS_CA_FILE: true,
+  ASB_GITHUB_APP_PRIVATE_KEY_FILE: true,
 });
 
 /** The environment, parsed. */
@@ -39,7 +40,13 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
   const set: SetVariables = Object.fromEntries(
     Object.entries(variables).filter(([, value]) => value !== undefined && value.trim() !== ''),
   );
-  const problems = [...unsupported(set), ...halves(set), ...contradictions(set), ...storeProblems(set)];
+  const problems = [
+    ...unsupported(set),
+    ...halves(set),
+    ...contradictions(set),
+    ...storeProblems(set),
+    ...gitHubProblems(set),
+  ];
   const parsed = SCHEMA.safeParse(set);
   if (!parsed.success) {
     problems.push(...parsed.error.issues.map((issue) => `${issue.path[0]?.toString() ?? ''}: ${issue.message}`));
@@ -61,6 +68,7 @@ function halves(set: SetVariables): string[] {
     ...pair(set, 'ASB_OIDC_ISSUER', 'ASB_OIDC_ALLOWED_SUBJECT_PREFIXES'),
     ...issuer(set, 'ASB_OPERATOR_ISSUER', 'ASB_OPERATOR_PUBLIC_KEY_FILE', 'ASB_OPERATOR_JWKS_URL'),
     ...pair(set, 'ASB_OPERATOR_ISSUER', 'ASB_OPERATOR_AUDIENCE'),
+    ...pair(set, 'ASB_GITHUB_APP_ID', 'ASB_GITHUB_APP_PRIVATE_KEY_FILE'),
     ...issuer(set, 'ASB_DELEGATION_ISSUER', 'ASB_DELEGATION_PUBLIC_KEY_FILE', 'ASB_DELEGATION_JWKS_URL'),
     ...vault(set),
   ];
@@ -135,6 +143,17 @@ function storeProblems(set: SetVariables): string[] {
   }
   if (set.ASB_REDIS_SENTINEL_PASSWORD !== undefined && set.ASB_REDIS_MODE !== 'sentinel') {
     problems.push('ASB_REDIS_SENTINEL_PASSWORD: goes with ASB_REDIS_MODE=sentinel');
+  }
+  return problems;
+}
+
+function gitHubProblems(set: SetVariables): string[] {
+  const problems: string[] = [];
+  if (set.ASB_GITHUB_APP_ID !== undefined && set.ASB_GITHUB_TOKEN !== undefined) {
+    problems.push('ASB_GITHUB_TOKEN and ASB_GITHUB_APP_ID: set one of them; ASB has a token of its own or is an App');
+  }
+  if (set.ASB_GITHUB_APP_PERMISSIONS_JSON !== undefined && set.ASB_GITHUB_APP_ID === undefined) {
+    problems.push('ASB_GITHUB_APP_PERMISSIONS_JSON: goes with ASB_GITHUB_APP_ID, which is not set');
   }
   return problems;
 }

@@ -2,9 +2,11 @@ import { createSecureContext } from 'node:tls';
 import { parsePublicKeys } from '../authn/pem-keys.ts';
 import { ephemeralKeyManagement, openKekFile } from '../crypto/kek-file.ts';
 import { ephemeralKeyRing, keyRingFromPem } from '../crypto/key-ring.ts';
+import { parseRsaPrivateKey } from '../crypto/rsa-pem.ts';
 import type { KeyManagement } from '../domain/key-management.ts';
 import type { KeyRing } from '../domain/key-ring.ts';
 import type { FilePaths } from './environment.ts';
+import { readPrivateText } from './read-private-text.ts';
 import { readText } from './read-text.ts';
 
 /** The keys of the process itself, read and checked. */
@@ -51,6 +53,7 @@ export async function readKeyFiles(files: FilePaths, problems: string[]): Promis
     keyRingFromPem,
   );
   const redisCa = await read('ASB_REDIS_TLS_CA_FILE', files.ASB_REDIS_TLS_CA_FILE, (pem) => pem);
+  checkAppKey(files.ASB_GITHUB_APP_PRIVATE_KEY_FILE, problems);
   const kek = openKek(files.ASB_KEK_FILE, problems);
   const tls = cert === null || key === null ? null : { cert, key };
   if (tls !== null && !isUsable(tls)) {
@@ -73,6 +76,15 @@ function openKek(path: string | undefined, problems: string[]): KeyManagement | 
   } catch (error) {
     problems.push(`ASB_KEK_FILE: ${error instanceof Error ? error.message : 'cannot be read'}`);
     return null;
+  }
+}
+
+/** Only looked at here: the connector opens it, again with each reload. */
+function checkAppKey(path: string | undefined, problems: string[]): void {
+  try {
+    if (path !== undefined) parseRsaPrivateKey(readPrivateText(path));
+  } catch (error) {
+    problems.push(`ASB_GITHUB_APP_PRIVATE_KEY_FILE: ${error instanceof Error ? error.message : 'cannot be read'}`);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { ConnectorLimits } from '../connectors/call-limits.ts';
 import type { RoleMapping } from '../authn/operator-tokens.ts';
+import type { Permissions } from '../connectors/github/permissions.ts';
 import type { TenantId } from '../domain/ids.ts';
 import type { Policy } from '../domain/policy.ts';
 import type { Secret } from '../domain/secret.ts';
@@ -71,6 +72,14 @@ export interface ReceiverSettings {
   approver: string | null;
 }
 
+/** The GitHub App that ASB is. */
+export interface GitHubAppSettings {
+  appId: string;
+  privateKeyFile: string;
+  /** What tokens for reading are asked for with; null for what the reads need. */
+  readPermissions: Permissions | null;
+}
+
 /** How ASB logs in to Vault. */
 export type VaultLoginSettings =
   | { method: 'token'; token: Secret }
@@ -110,6 +119,8 @@ export interface Settings {
   receivers: readonly ReceiverSettings[];
   /** Names of GitHub operations that the proxy may run; null leaves that to the environment. */
   githubOperations: readonly string[] | null;
+  /** Null leaves that to the environment. */
+  githubApp: GitHubAppSettings | null;
   /** Null when Vault makes no database users. */
   database: DatabaseSettings | null;
   /** What calls may take, by the connector's name; one that is not named has the usual limits. */

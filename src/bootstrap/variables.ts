@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { GITHUB_OPERATIONS } from '../connectors/github/operations.ts';
+import { GITHUB_OPERATIONS, READ_OPERATIONS } from '../connectors/github/operations.ts';
+import { APP_ID, PERMISSIONS_RULE, permissionsSchema } from '../connectors/github/permissions.ts';
 import { parseDsnTemplate } from '../connectors/vaultdb/dsn-template.ts';
 import { isSendableToken } from '../connectors/github/token-source.ts';
 import { secureUrl } from './secure-url.ts';
@@ -82,6 +83,21 @@ const operations = list.refine(
   (names) => names.every((name) => GITHUB_OPERATIONS.has(name)),
   `must be some of ${OPERATION_NAMES.join(', ')}`,
 );
+
+const permissions = z.string().transform((text, context) => {
+  const parsed = permissionsSchema.safeParse(parseJson(text));
+  if (parsed.success) return parsed.data;
+  context.addIssue({ code: 'custom', message: PERMISSIONS_RULE });
+  return z.NEVER;
+});
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
 
 const keyFileOf = (issuer: string) =>
   file.optional().meta({ description: `PEM public keys or certificates of ${issuer}, one or several; or its JWKS URL.` });
@@ -219,14 +235,29 @@ export const VARIABLES = {
     .string()
     .refine(isSendableToken, 'must be printable ASCII without spaces or line breaks')
     .optional()
-    .meta({ description: 'Token that ASB itself uses at GitHub. Without it nothing is delivered for GitHub.' }),
+    .meta({
+      description:
+        'Token that ASB itself uses at GitHub; or be a GitHub App. Without either nothing is delivered for GitHub.',
+    }),
+  ASB_GITHUB_APP_ID: z.string().regex(APP_ID, 'must be the id or the client id of a GitHub App').optional().meta({
+    description:
+      'Id or client id of the GitHub App that ASB is; goes with ASB_GITHUB_APP_PRIVATE_KEY_FILE, and not with ASB_GITHUB_TOKEN.',
+  }),
+  ASB_GITHUB_APP_PRIVATE_KEY_FILE: file.optional().meta({
+    description:
+      'PEM private key of that App (PKCS#1 as GitHub gives it out, or PKCS#8), for ASB alone to read: mode 0600 or 0400.',
+  }),
+  ASB_GITHUB_APP_PERMISSIONS_JSON: permissions.optional().meta({
+    description:
+      'What its tokens for reading are asked for with, as a JSON object of GitHub App permissions. Without it: contents, issues and pull_requests, each read.',
+  }),
   ASB_GITHUB_API_BASE_URL: secureUrl.default(new URL('https://api.github.com')).meta({
     default: 'https://api.github.com',
     description: 'GitHub REST API; for GitHub Enterprise Server https://HOST/api/v3.',
   }),
-  ASB_GITHUB_ALLOWED_OPERATIONS: operations.default(OPERATION_NAMES).meta({
-    default: 'all',
-    description: `Operations the proxy may run, separated by commas: ${OPERATION_NAMES.join(', ')}.`,
+  ASB_GITHUB_ALLOWED_OPERATIONS: operations.default([...READ_OPERATIONS.keys()]).meta({
+    default: 'all that read',
+    description: `Operations the proxy may run, separated by commas: ${OPERATION_NAMES.join(', ')}. Those that write must be named, and need a policy for repo.write.`,
   }),
   ASB_VAULT_ADDR: secureUrl.optional().meta({
     description:
@@ -313,4 +344,4 @@ export const VARIABLES = {
 } as const;
 
 /** Variables with a meaning that this version does not build yet. Setting one stops the start: it must not be ignored in silence. */
-export const NOT_YET_SUPPORTED: readonly RegExp[] = [/^ASB_GITHUB_APP_/, /^ASB_BROWSER_/];
+export const NOT_YET_SUPPORTED: readonly RegExp[] = [/^ASB_BROWSER_/];

@@ -86,7 +86,8 @@ async function admit(
   trail.details.resource_ref = grant.resourceRef;
   const connector = deps.connectors.resolveProxy(grant.capability, resource.kind);
   if (connector === null) throw unavailable('no connector for this grant is configured any more');
-  const call = connector.prepare({ resource, operation: request.operation, params: request.params });
+  const { operation, params } = request;
+  const call = connector.prepare({ capability: grant.capability, resource, operation, params });
 
   const callId = deps.ids.callId();
   const { handleHash } = artifact;
@@ -174,7 +175,9 @@ async function run(deps: ExecuteGitHubProxyDeps, context: CallContext, admitted:
   const received: Received = { bytes: 0 };
   try {
     const answer = await sendWithinDeadline(deps, context, admitted, received);
-    const facts = { details: { ...details, bytes: answer.payload.byteLength } };
+    const { redactions = 0 } = answer;
+    const known = { ...details, bytes: answer.payload.byteLength };
+    const facts = { details: redactions > 0 ? { ...known, redactions } : known };
     await deps.repository.transact((unit) => {
       // What was revoked while the call was under way gets no answer any more; what only ran out had begun in time.
       unit.requireIssuedGrant({ tenantId, sessionId, grantId, orExpired: true });

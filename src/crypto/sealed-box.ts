@@ -75,7 +75,12 @@ const keyContext = (context: SealingContext): string => JSON.stringify([FORMAT, 
 const contentContext = (head: string, context: SealingContext): string =>
   JSON.stringify([FORMAT, 'content', ...partsOf(context), head]);
 
-const partsOf = ({ tenantId, artifactId, grantId, purpose }: SealingContext) => [tenantId, artifactId, grantId, purpose];
+/** A wrapped secret has more parts than the others, and those have their purpose first: none reads as another. */
+function partsOf(context: SealingContext): readonly string[] {
+  if (context.purpose === 'shared_token') return [context.purpose, context.key];
+  if (context.purpose === 'lease_id') return [context.purpose, context.revocationId];
+  return [context.tenantId, context.artifactId, context.grantId, context.purpose];
+}
 
 const base64url = (text: string): string => Buffer.from(text).toString('base64url');
 const fromBase64url = (text: string): string => Buffer.from(text, 'base64url').toString();

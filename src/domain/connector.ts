@@ -15,6 +15,8 @@ export interface Connector {
 }
 
 export interface ProxyRequest {
+  /** The grant's: what it does not cover is refused. */
+  capability: string;
   resource: ResourceRef;
   operation: string;
   params: Readonly<Record<string, unknown>>;
@@ -26,6 +28,8 @@ export interface ProxyAnswer {
   contentType: string;
   /** The page to ask for next; null on the last one. */
   nextPage: number | null;
+  /** How often the credential that was used stood in what came back, and was made unreadable; left out for never. */
+  redactions?: number;
 }
 
 export interface SendOptions {
@@ -51,8 +55,10 @@ export interface IssueRequest {
   revocationId: RevocationId;
   capability: string;
   resource: ResourceRef;
-  /** What is issued must be over by then. */
+  /** What is issued must be over by then, or be revoked: see `longestLeaseSeconds`. */
   expiresAt: Date;
+  /** What a minted token may do, as the policy says it in the downstream system's words; null leaves that to the connector. */
+  permissions?: Readonly<Record<string, string>> | null;
   signal: AbortSignal;
 }
 

@@ -35,8 +35,11 @@ export type KeptKind = (typeof KEPT_KINDS)[number];
 export type SlotAnswer =
   { granted: true; remainingBytes: number } | { granted: false; exhausted: 'requests' | 'concurrency' | 'bytes' };
 
-/** What is claimed: a proof or a callback that works once, a delegation that is its first user's. One kind never takes another's room. */
-export const CLAIM_KINDS = ['proof', 'delegation', 'callback'] as const;
+/**
+ * What is claimed: a proof or a callback that works once, a delegation that is its first user's, the making of a token that processes
+ * share. One kind never takes another's room.
+ */
+export const CLAIM_KINDS = ['proof', 'delegation', 'callback', 'mint'] as const;
 export type ClaimKind = (typeof CLAIM_KINDS)[number];
 
 /** State that lives as long as a handle or a token does, shared by every process of a deployment. */

@@ -1,15 +1,23 @@
-import type { ArtifactId, GrantId, TenantId } from './ids.ts';
+import type { ArtifactId, GrantId, RevocationId, TenantId } from './ids.ts';
 
 /** Secret data that only this broker's keys open: text that says its format and its key. */
 export type SealedSecret = string & { readonly __brand: 'SealedSecret' };
 
-/** What a sealed secret belongs to. It opens in this place and in no other. */
-export interface SealingContext {
+/** The artifact that a secret is delivered by. */
+export interface WrappedSecretPlace {
   tenantId: TenantId;
   artifactId: ArtifactId;
   grantId: GrantId;
   purpose: 'wrapped_secret';
 }
+
+/** What a sealed secret belongs to. It opens in this place and in no other. */
+export type SealingContext =
+  | WrappedSecretPlace
+  /** A token that processes share, under the key by which they find it. */
+  | { purpose: 'shared_token'; key: string }
+  /** A credential that is needed again to revoke it, and stands for its lease id. */
+  | { purpose: 'lease_id'; revocationId: RevocationId };
 
 /** Seals secret data for the time that it is stored. */
 export interface SecretSealer {

@@ -41,7 +41,7 @@ test('every mistake is a line on standard error', async () => {
 });
 
 describe('without the files that it names, as in an operator’s CI', () => {
-  const named = ['ca.pem', 'token', 'ci.pem', 'delegate.json', 'desk.secret', 'desk.pem', 'lead.url'];
+  const named = ['ca.pem', 'token', 'ci.pem', 'delegate.json', 'desk.secret', 'desk.pem', 'lead.url', 'app.pem'];
 
   test('a file is not valid, unless they are skipped', async () => {
     using folder = new ConfigFolder();

@@ -2,12 +2,15 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ecKey, ed25519Key, publicJwk } from '../support/attestations.ts';
+import { makeAppKeys } from '../support/github-app.ts';
 import { SAMPLE } from './config-file-sample.ts';
 
 const certificate = readFileSync(new URL('../authn/fixtures/rsa.crt', import.meta.url), 'utf8');
 
 export const SIGNING_SECRET = `whsec_${Buffer.from('canary-of-the-signing-secret').toString('base64')}`;
 export const SLACK_URL = 'https://hooks.slack.example/services/T0/B0/canary-of-the-url';
+
+export const APP_KEYS = makeAppKeys();
 
 /** What the files hold that the sample names, when nothing is wrong with them. */
 const GOOD_FILES: Readonly<Record<string, string>> = {
@@ -18,6 +21,7 @@ const GOOD_FILES: Readonly<Record<string, string>> = {
   'desk.secret': `${SIGNING_SECRET}\n`,
   'desk.pem': ed25519Key.publicPem,
   'lead.url': `${SLACK_URL}\n`,
+  'app.pem': APP_KEYS.pkcs1,
 };
 
 /** A folder with a configuration file and all that it names. */

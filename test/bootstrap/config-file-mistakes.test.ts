@@ -157,7 +157,19 @@ toldAlone('a field that is not as it should be is told with its place', [
     'an operation that is none',
     '[repository_metadata]',
     '[repository_metdata]',
-    '66:34: connectors.github.allowed_operations[0]: must be one of pull_request_metadata, pull_request_files, repository_metadata, repository_issues; did you mean repository_metadata?',
+    '67:26: connectors.github.allowed_operations[0]: must be one of pull_request_metadata, pull_request_files, repository_metadata, repository_issues, create_issue, create_pull_request_comment, create_check_run; did you mean repository_metadata?',
+  ],
+  [
+    'an App without its key',
+    ', private_key_file: app.pem',
+    '',
+    '68:5: connectors.github.app.private_key_file: is missing; it must be the path of a file',
+  ],
+  [
+    'an App of no id',
+    "app_id: '71'",
+    'app_id: 71',
+    '68:20: connectors.github.app.app_id: must be the id or the client id of a GitHub App; put it in quotes',
   ],
 ]);
 

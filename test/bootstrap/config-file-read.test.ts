@@ -13,7 +13,7 @@ import { parseConfigFile } from '../../src/bootstrap/config-file/parse-config-fi
 import { readConfigFile } from '../../src/bootstrap/config-file/read-config-file.ts';
 import type { Settings } from '../../src/bootstrap/settings.ts';
 import { ecKey, ed25519Key, publicJwk } from '../support/attestations.ts';
-import { ConfigFolder, SIGNING_SECRET, SLACK_URL } from './config-file-folder.ts';
+import { APP_KEYS, ConfigFolder, SIGNING_SECRET, SLACK_URL } from './config-file-folder.ts';
 import { changed, NO_ISSUERS, SAMPLE } from './config-file-sample.ts';
 
 /** Reads the folder's file; throws when it has mistakes. */
@@ -126,6 +126,11 @@ test('a file becomes settings', async () => {
       { name: 'lead', kind: 'slack', url: new URL(SLACK_URL), secret: null, callbackKeyFile: null, links: true },
     ],
     githubOperations: ['repository_metadata'],
+    githubApp: {
+      appId: '71',
+      privateKeyFile: join(folder.path, 'app.pem'),
+      readPermissions: { contents: 'read', issues: 'read' },
+    },
     limits: { github: { maxConcurrent: 200, maxFailures: 20, pauseSeconds: 5 } },
   });
   expect(settings.receivers[0]?.secret?.reveal()).toBe(SIGNING_SECRET);
@@ -251,6 +256,12 @@ describe('a file that is named and cannot be used is told at the place that name
       '63:17: notifications.receivers[1].url_file: the URL in the file must be https, without credentials or fragment (http is for loopback only)',
     ],
     [
+      'a key of an App that is none',
+      'app.pem',
+      `-----BEGIN RSA PRIVATE KEY-----\n${canary}\n-----END RSA PRIVATE KEY-----\n`,
+      '68:44: connectors.github.app.private_key_file: the key file cannot be decoded as a PEM private key without passphrase; it must be the private key that GitHub gave out for the App',
+    ],
+    [
       'bytes that are no text',
       'lead.url',
       Buffer.from([0xff, 0xfe, 0x00]),
@@ -299,8 +310,10 @@ describe('a file that is named and cannot be used is told at the place that name
   });
 });
 
+const SECRETS = { 'desk.secret': SIGNING_SECRET, 'lead.url': SLACK_URL, 'app.pem': APP_KEYS.pkcs8 };
+
 describe('a secret that others may read is refused', () => {
-  test.each(['desk.secret', 'lead.url'])('%s', async (secret) => {
+  test.each(Object.entries(SECRETS))('%s', async (secret, content) => {
     using folder = new ConfigFolder();
     for (const [mode, accepted] of [
       [0o600, true],
@@ -310,7 +323,7 @@ describe('a secret that others may read is refused', () => {
       [0o644, false],
       [0o660, false],
     ] as const) {
-      folder.write(secret, secret === 'desk.secret' ? SIGNING_SECRET : SLACK_URL, mode);
+      folder.write(secret, content, mode);
       const problems = await problemsOf(folder);
       if (accepted) expect(problems).toEqual([]);
       else
@@ -391,6 +404,7 @@ test('what was seen names each file that went into the settings, but not the tok
   using folder = new ConfigFolder();
   const { seen } = await readConfigFile(folder.file, NO_ISSUERS);
   expect([...seen.keys()].map((path) => path.replace(`${folder.path}/`, '')).toSorted()).toEqual([
+    'app.pem',
     'asb.yaml',
     'ca.pem',
     'ci.pem',

@@ -71,7 +71,9 @@ notifications:
       url_file: lead.url
       links: true
 connectors:
-  github: { allowed_operations: [repository_metadata] }
+  github:
+    allowed_operations: [repository_metadata]
+    app: { app_id: '71', private_key_file: app.pem, read_permissions: { contents: read, issues: read } }
 `;
 
 /** The sample with one place changed. Throws when that is not there, or there more than once. */

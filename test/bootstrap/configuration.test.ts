@@ -17,6 +17,8 @@ const VAULT = {
   ASB_VAULT_ROLE: 'app_ro',
   ASB_VAULT_DSN_TEMPLATE: 'postgres://{{username}}:{{password}}@db/app',
 };
+const APP = { ...LEAST, ASB_GITHUB_APP_ID: '71', ASB_GITHUB_APP_PRIVATE_KEY_FILE: '/keys/app.pem' };
+
 const DURABLE = {
   ...LEAST,
   ASB_POSTGRES_DSN: 'postgres://asb:secret@db.example/asb?sslmode=verify-full',
@@ -49,6 +51,23 @@ test('issuer, key and token are enough; the rest has defaults', () => {
   });
   expect(environment.ASB_GITHUB_API_BASE_URL.href).toBe('https://api.github.com/');
   expect(environment.ASB_GITHUB_ALLOWED_OPERATIONS).toHaveLength(4);
+});
+
+test('an App may be told what its tokens for reading are', () => {
+  const environment = parsed({ ...APP, ASB_GITHUB_APP_PERMISSIONS_JSON: '{"contents":"read","issues":"write"}' });
+  expect(environment).toMatchObject({
+    ASB_GITHUB_APP_ID: '71',
+    ASB_GITHUB_APP_PERMISSIONS_JSON: { contents: 'read', issues: 'write' },
+  });
+});
+
+test('what writes is allowed by name alone', () => {
+  const allowed = 'create_issue,repository_metadata';
+  expect(parsed({ ...LEAST, ASB_GITHUB_ALLOWED_OPERATIONS: allowed }).ASB_GITHUB_ALLOWED_OPERATIONS).toEqual([
+    'create_issue',
+    'repository_metadata',
+  ]);
+  expect(parsed(LEAST).ASB_GITHUB_ALLOWED_OPERATIONS.filter((name) => name.startsWith('create_'))).toEqual([]);
 });
 
 test.each([
@@ -123,6 +142,30 @@ describe('a mistake stops the start and says what to change', () => {
     ['credentials in a URL', { ...LEAST, ASB_GITHUB_API_BASE_URL: 'https://u:p@ghe.example' }, /without credentials/],
     ['an operation that is none', { ...LEAST, ASB_GITHUB_ALLOWED_OPERATIONS: 'repository_delete' }, /must be some of/],
     ['a proxy that is no address', { ...LEAST, ASB_TRUSTED_PROXIES: '10.0.0.0/40' }, /^ASB_TRUSTED_PROXIES: must be IP/],
+    ['half of an App', { ...LEAST, ASB_GITHUB_APP_ID: '71' }, /^ASB_GITHUB_APP_PRIVATE_KEY_FILE: must be set, as/],
+    [
+      'the other half',
+      { ...LEAST, ASB_GITHUB_APP_PRIVATE_KEY_FILE: '/keys/app.pem' },
+      /^ASB_GITHUB_APP_ID: must be set, as/,
+    ],
+    [
+      'an App that has a token as well',
+      { ...APP, ASB_GITHUB_TOKEN: 'ghp_x' },
+      /^ASB_GITHUB_TOKEN and ASB_GITHUB_APP_ID: set one of them/,
+    ],
+    ['an App without id', { ...APP, ASB_GITHUB_APP_ID: '../x' }, /^ASB_GITHUB_APP_ID: must be the id/],
+    [
+      'permissions without an App',
+      { ...LEAST, ASB_GITHUB_APP_PERMISSIONS_JSON: '{"issues":"read"}' },
+      /^ASB_GITHUB_APP_PERMISSIONS_JSON: goes with ASB_GITHUB_APP_ID/,
+    ],
+    ...['{', '{}', '[]', '"read"', '{"issues":"all"}', '{"Issues":"read"}', '{"issues":1}'].map(
+      (text): [string, Record<string, string>, RegExp] => [
+        `permissions that are ${text}`,
+        { ...APP, ASB_GITHUB_APP_PERMISSIONS_JSON: text },
+        /^ASB_GITHUB_APP_PERMISSIONS_JSON: must be an object of GitHub App permissions/,
+      ],
+    ),
     ['a token with a line break', { ...LEAST, ASB_GITHUB_TOKEN: 'ghp_x\n' }, /^ASB_GITHUB_TOKEN: must be printable ASCII/],
     ['a token with a space', { ...LEAST, ASB_GITHUB_TOKEN: 'ghp_x y' }, /^ASB_GITHUB_TOKEN: must be printable ASCII/],
     ['a token that is not ASCII', { ...LEAST, ASB_GITHUB_TOKEN: 'ghp_ü' }, /^ASB_GITHUB_TOKEN: must be printable ASCII/],
@@ -255,6 +298,19 @@ describe('the files that the environment names', () => {
     const problems = await problemsWith({ ...least(), ASB_AUDIT_FILE: path });
     expect(problems).toEqual([expect.stringMatching(problem)]);
     expect(problems.join()).not.toContain(folder);
+  });
+
+  test.each<[name: string, content: string, mode: number, problem: RegExp]>([
+    ['readable by all', 'canary', 0o644, /^ASB_GITHUB_APP_PRIVATE_KEY_FILE: the file is a secret and others may use it/],
+    ['no key', 'canary', 0o600, /^ASB_GITHUB_APP_PRIVATE_KEY_FILE: the key file cannot be decoded/],
+    ['a public key', rsaKey.publicPem, 0o600, /^ASB_GITHUB_APP_PRIVATE_KEY_FILE: the key file cannot be decoded/],
+  ])('the key of an App must not be %s', async (_name, content, mode, problem) => {
+    const path = join(folder, 'app.pem');
+    writeFileSync(path, content, { mode });
+    const variables = { ...least(), ASB_GITHUB_APP_ID: '71', ASB_GITHUB_APP_PRIVATE_KEY_FILE: path };
+    const problems = await problemsWith(variables);
+    expect(problems).toEqual([expect.stringMatching(problem)]);
+    expect(problems.join()).not.toMatch(/canary|app\.pem/);
   });
 
   test('tell their mistakes in one message with those of the environment', async () => {

@@ -210,3 +210,25 @@ describe('a runtime store that goes away', () => {
     expect(await outcomeOf(call())).toBe('upstream_error');
   });
 });
+
+describe('a credential in what came back', () => {
+  test('is on record by how often it stood there, and nowhere when it did not', async () => {
+    await call();
+    expect(lastEvent()?.details).not.toHaveProperty('redactions');
+    world.github.send = () =>
+      Promise.resolve({ payload: Buffer.alloc(9), contentType: 'application/json', nextPage: null, redactions: 3 });
+    await call();
+    expect(lastEvent()).toMatchObject({ type: 'proxy.completed', details: { bytes: 9, redactions: 3 } });
+  });
+});
+
+test('the connector hears which capability the grant is for', async () => {
+  const asked: unknown[] = [];
+  const prepare = world.gitHub.prepare.bind(world.gitHub);
+  world.gitHub.prepare = (request) => {
+    asked.push(request);
+    return prepare(request);
+  };
+  await call();
+  expect(asked).toEqual([expect.objectContaining({ capability: 'repo.read', operation: 'repository_metadata' })]);
+});

@@ -432,3 +432,34 @@ test('a failure that is none of ours is told as it is', async () => {
   world.leases.issue = () => Promise.reject(odd);
   await expect(world.request(token)).rejects.toBe(odd);
 });
+
+describe('a connector whose leases may outlive the grant', () => {
+  const HOUR = 3600;
+
+  test('is asked to revoke what never became known until that has run out by itself', async () => {
+    Object.assign(world.leases, { longestLeaseSeconds: HOUR });
+    world.leases.issue = () => Promise.reject(upstreamError('the answer broke off'));
+    world.leases.revoke = ({ leaseId }) => Promise.reject(upstreamError(`no lease id: ${String(leaseId)}`));
+    expect(await outcomeOf(world.request(token))).toBe('upstream_error');
+    const grant = await onlyGrant();
+    expect(grant).toMatchObject(COULD_NOT_BE_ISSUED);
+    world.clock.advance(2 * GRANT_SECONDS);
+    const signal = new AbortController().signal;
+    expect(await world.worker.revokeDue(100, 'req_pass', signal)).toMatchObject({ retried: 1, expired: 0 });
+    expect(await world.revocation(grant)).toMatchObject({ state: 'due', leaseId: null });
+    world.clock.advance(HOUR - 2 * GRANT_SECONDS);
+    expect(await world.worker.revokeDue(100, 'req_pass', signal)).toMatchObject({ retried: 0, expired: 1 });
+    expect(await world.revocation(grant)).toMatchObject({ state: 'done', outcome: 'expired' });
+  });
+
+  test('revokes them when the grant runs out', async () => {
+    Object.assign(world.leases, { longestLeaseSeconds: HOUR });
+    const { issue } = world.leases;
+    world.leases.issue = async (request) => ({ ...(await issue(request)), expiresAt: seconds(HOUR) });
+    await world.request(token);
+    world.clock.advance(GRANT_SECONDS);
+    await world.worker.expireDue(100, 'req_pass');
+    expect(await world.worker.revokeDue(100, 'req_pass', new AbortController().signal)).toMatchObject({ revoked: 1 });
+    expect(await world.revocation(await onlyGrant())).toMatchObject({ state: 'done', outcome: 'revoked' });
+  });
+});

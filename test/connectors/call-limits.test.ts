@@ -143,7 +143,9 @@ describe('a connector within limits', () => {
   it('counts its proxied calls when they are sent, and not when they are prepared', async () => {
     const proxy: ProxyConnector = { ...common, prepare: () => ({ send: hanging }) };
     const limited = limitedConnector(proxy, new CallLimits('both', LIMITS)) as ProxyConnector;
-    const calls = Array.from({ length: 3 }, () => limited.prepare({ resource, operation: 'x', params: {} }));
+    const calls = Array.from({ length: 3 }, () =>
+      limited.prepare({ capability: 'repo.read', resource, operation: 'x', params: {} }),
+    );
     void calls[0]?.send(options);
     void calls[1]?.send(options);
     await expect(calls[2]?.send(options)).rejects.toMatchObject({ reason: 'connector_busy' });

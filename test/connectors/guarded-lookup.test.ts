@@ -109,7 +109,7 @@ describe('the name of an upstream', () => {
 
   it('is checked before a connection is made', async () => {
     const upstream = makeUpstream(guardedLookup([], answering('127.0.0.1')));
-    const request = { headers: {}, signal: new AbortController().signal };
+    const request = { method: 'GET' as const, body: null, headers: {}, signal: new AbortController().signal };
     await expect(upstream('http://api.example.com:9/', request)).rejects.toMatchObject({ code: 'ASB_REFUSED_ADDRESS' });
   });
 

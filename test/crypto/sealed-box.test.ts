@@ -4,12 +4,12 @@ import { describe, expect, test, vi } from 'vitest';
 import { makeLocalKeyManagement } from '../../src/crypto/local-key-management.ts';
 import { makeSecretSealer, MAX_SECRET_BYTES } from '../../src/crypto/sealed-box.ts';
 import { unavailable } from '../../src/domain/errors.ts';
-import type { ArtifactId, GrantId, TenantId } from '../../src/domain/ids.ts';
+import type { ArtifactId, GrantId, RevocationId, TenantId } from '../../src/domain/ids.ts';
 import type { KeyManagement } from '../../src/domain/key-management.ts';
-import type { SealedSecret, SealingContext } from '../../src/domain/sealing.ts';
+import type { SealedSecret, SealingContext, WrappedSecretPlace } from '../../src/domain/sealing.ts';
 import recorded from './sealed-box-vectors.json' with { type: 'json' };
 
-const CONTEXT: SealingContext = {
+const CONTEXT: WrappedSecretPlace = {
   tenantId: 't_acme' as TenantId,
   artifactId: 'art_1' as ArtifactId,
   grantId: 'gr_1' as GrantId,
@@ -25,7 +25,7 @@ const sealer = makeSecretSealer({ keys });
 const DEFECT: unknown = expect.objectContaining({ name: 'Error' });
 const UNAVAILABLE: unknown = expect.objectContaining({ name: 'BrokerError', code: 'unavailable' });
 
-const refusalOf = (sealed: string, context = CONTEXT, opener = sealer): Promise<unknown> =>
+const refusalOf = (sealed: string, context: SealingContext = CONTEXT, opener = sealer): Promise<unknown> =>
   opener.open(sealed as SealedSecret, context).then(
     (opened) => `OPENED: ${opened}`,
     (error: unknown) => error,
@@ -75,7 +75,7 @@ describe('a sealed secret', () => {
 
 describe('what was sealed by an earlier version', () => {
   const old = makeSecretSealer({ keys: makeLocalKeyManagement(recorded.keys.map((key) => Buffer.from(key, 'base64'))) });
-  const vectors = recorded.vectors.map((vector) => ({ ...vector, context: vector.context as SealingContext }));
+  const vectors = recorded.vectors.map((vector) => ({ ...vector, context: vector.context as WrappedSecretPlace }));
 
   test.each(vectors)('still opens: $name', async ({ sealed, context, plaintext }) => {
     expect(await old.open(sealed as SealedSecret, context)).toBe(plaintext);
@@ -124,7 +124,7 @@ describe('a sealed secret that was tampered with does not open', () => {
     }
   });
 
-  test.each<[name: string, elsewhere: Partial<Record<keyof SealingContext, string>>]>([
+  test.each<[name: string, elsewhere: Partial<Record<keyof WrappedSecretPlace, string>>]>([
     ['to another tenant', { tenantId: 't_umbrella' }],
     ['to another artifact', { artifactId: 'art_2' }],
     ['to another grant', { grantId: 'gr_2' }],
@@ -265,5 +265,24 @@ describe('a data key', () => {
   test('of another length than ours is not used', async () => {
     const short: KeyManagement = { ...keys, unwrap: () => Promise.resolve(randomBytes(16)) };
     expect(await refusalOf(await sealer.seal(SECRET, CONTEXT), CONTEXT, makeSecretSealer({ keys: short }))).toEqual(DEFECT);
+  });
+});
+
+describe('a secret of one purpose does not open in the place of another', () => {
+  const places: SealingContext[] = [
+    CONTEXT,
+    { purpose: 'shared_token', key: 'rev_1' },
+    { purpose: 'shared_token', key: 'rev_2' },
+    { purpose: 'lease_id', revocationId: 'rev_1' as RevocationId },
+    { purpose: 'lease_id', revocationId: 'rev_2' as RevocationId },
+    { ...CONTEXT, tenantId: 'shared_token' as TenantId, artifactId: 'rev_1' as ArtifactId },
+    { ...CONTEXT, tenantId: 'lease_id' as TenantId, artifactId: 'rev_1' as ArtifactId },
+  ];
+
+  test.each(places)('%j', async (place) => {
+    const sealed = await sealer.seal(SECRET, place);
+    for (const other of places) {
+      expect(await refusalOf(sealed, other)).toEqual(other === place ? `OPENED: ${SECRET}` : DEFECT);
+    }
   });
 });

@@ -7,13 +7,18 @@ import { z } from 'zod';
 const parameter = z.object({ name: z.string(), in: z.string(), schema: z.unknown() });
 const reference = z.object({ $ref: z.string() });
 const response = z.object({ content: z.record(z.string(), z.object({ schema: z.unknown() })).optional() });
+const requestBody = z.object({ content: z.record(z.string(), z.object({ schema: z.unknown() })) });
 const operation = z.object({
+  requestBody: requestBody.optional(),
   parameters: z.array(z.union([reference, parameter])).default([]),
   responses: z.record(z.string(), z.union([reference, response])),
 });
 const description = z.object({
   openapi: z.string().startsWith('3.0'),
-  paths: z.record(z.string(), z.object({ get: operation.optional() })),
+  paths: z.record(
+    z.string(),
+    z.object({ get: operation.optional(), post: operation.optional(), delete: operation.optional() }),
+  ),
   components: z.object({
     schemas: z.record(z.string(), z.unknown()),
     parameters: z.record(z.string(), parameter),
@@ -21,19 +26,23 @@ const description = z.object({
   }),
 });
 
-/** One documented GET. */
+export type Method = 'get' | 'post' | 'delete';
+
+/** One documented call. */
 export interface DocumentedRoute {
   path: string;
   queryNames: readonly string[];
   /** What is wrong with a query, by GitHub's own description of it; empty when nothing is. */
   mistakesInQuery(query: URLSearchParams): readonly string[];
+  /** What is wrong with what is sent; empty when nothing is. Properties that are not documented are wrong. */
+  mistakesInBody(body: unknown): readonly string[];
   /** What is wrong with a body; empty when nothing is. Null when the description has no JSON body for that status. */
   mistakesInAnswer(status: number, body: unknown): readonly string[] | null;
 }
 
 export interface GitHubDescription {
-  /** Null for a path below the API that GitHub does not document for GET. */
-  routeOf(path: string): DocumentedRoute | null;
+  /** Null for a path below the API that GitHub does not document for the method. */
+  routeOf(path: string, method?: Method): DocumentedRoute | null;
   /** What is wrong with a body by a named schema such as `basic-error`. */
   mistakesBySchema(name: string, body: unknown): readonly string[];
 }
@@ -57,11 +66,12 @@ export function loadGitHubDescription(): GitHubDescription {
   const nameOf = (ref: string): string => ref.slice(ref.lastIndexOf('/') + 1);
 
   return {
-    routeOf(path) {
-      const found = Object.entries(paths).find(([template]) => matches(template, path));
-      if (found?.[1].get === undefined) return null;
-      const [template, { get }] = found;
-      const parameters = get.parameters.flatMap((each) =>
+    routeOf(path, method = 'get') {
+      const found = Object.entries(paths).find(([template, methods]) => matches(template, path) && methods[method]);
+      const call = found?.[1][method];
+      if (found === undefined || call === undefined) return null;
+      const [template] = found;
+      const parameters = call.parameters.flatMap((each) =>
         '$ref' in each ? (components.parameters[nameOf(each.$ref)] ?? []) : each,
       );
       const inQuery = parameters.filter((each) => each.in === 'query');
@@ -75,8 +85,15 @@ export function loadGitHubDescription(): GitHubDescription {
             const number = /^[0-9]+$/.test(value) ? Number(value) : value;
             return mistakes(absolute(known.schema), number).map((mistake) => `${name}: ${mistake}`);
           }),
+        mistakesInBody(body) {
+          const schema = call.requestBody?.content['application/json']?.schema;
+          if (schema === undefined) return ['takes no body'];
+          const { properties = {} } = z.object({ properties: z.record(z.string(), z.unknown()).optional() }).parse(schema);
+          const unknown = Object.keys(z.record(z.string(), z.unknown()).parse(body)).filter((name) => !(name in properties));
+          return [...unknown.map((name) => `${name} is not documented`), ...mistakes(absolute(schema), body)];
+        },
         mistakesInAnswer(status, body) {
-          const documented = get.responses[String(status)];
+          const documented = call.responses[String(status)];
           const resolved = documented && '$ref' in documented ? components.responses[nameOf(documented.$ref)] : documented;
           const schema = resolved?.content?.['application/json']?.schema;
           return schema === undefined ? null : mistakes(absolute(schema), body);

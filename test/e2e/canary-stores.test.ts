@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { bodyOf, CANARY_TOKEN, GRANT_REQUEST, sessionRequest } from '../support/asb.ts';
 import { TENANTS } from '../support/configured.ts';
+import { dumpOfPostgres, dumpOfRedis, spellings } from '../support/dumps.ts';
 import type { DurableStores } from '../support/durable-stores.ts';
-import { dumpOfPostgres, dumpOfRedis, spellings } from '../support/store-dumps.ts';
 import { type AsbWithLeases, LEASE_REQUEST, startAsbWithLeases } from '../support/leases.ts';
 
 let world: AsbWithLeases;

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { type Asb, bodyOf, GRANT_REQUEST, startAsb } from '../support/asb.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { dumpOfPostgres, dumpOfRedis, spellings } from '../support/store-dumps.ts';
+import { dumpOfPostgres, dumpOfRedis, spellings } from '../support/dumps.ts';
 import { openVaultWorld, rightsOf, ROLE, templateFor, type VaultWorld } from '../support/vault.ts';
 
 const REQUEST = {

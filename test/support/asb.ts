@@ -11,6 +11,7 @@ import { ISSUER, mintProjectedToken, rsaKey } from './attestations.ts';
 import type { Configured } from './configured.ts';
 import type { DurableStores } from './durable-stores.ts';
 import { FakeClock } from './fake-clock.ts';
+import { APP_ID, type AppKeys } from './github-app.ts';
 import type { AuditEvent } from '../../src/domain/audit-event.ts';
 import { makeOperators } from './operators.ts';
 import { RecordingAuditLog } from './recording-audit-log.ts';
@@ -82,7 +83,7 @@ export function bodyOf(result: CallResult): JsonValue {
 /** Without a configuration file there is one tenant, `t_dev`, with operators of its own. */
 export async function startAsb(
   environment: Readonly<Record<string, string>> = {},
-  parts: Pick<Partial<Parts>, 'memory' | 'connectors'> & { file?: Configured; isDurable?: boolean } = {},
+  parts: Pick<Partial<Parts>, 'memory' | 'connectors'> & { file?: Configured; isDurable?: boolean; app?: AppKeys } = {},
 ): Promise<Asb> {
   const folder = mkdtempSync(join(tmpdir(), 'asb-e2e-'));
   const keyFile = join(folder, 'cluster.pem');
@@ -100,8 +101,12 @@ export async function startAsb(
           ASB_OPERATOR_AUDIENCE: operators.audience,
         }
       : { ASB_CONFIG_FILE: parts.file.path };
-  const github = await startGitHubStandIn({ token: CANARY_TOKEN });
   const clock = new FakeClock();
+  const { app } = parts;
+  const github = await startGitHubStandIn({
+    token: CANARY_TOKEN,
+    ...(app && { app: { appId: APP_ID, publicKey: app.publicPem, clock } }),
+  });
   const audit = Object.assign(new RecordingAuditLog(), { close: () => undefined });
   const logged: string[] = [];
   const isDurable = parts.isDurable ?? process.env.ASB_TEST_STORES === 'durable';
@@ -111,7 +116,7 @@ export async function startAsb(
     ASB_ADDR: '127.0.0.1:0',
     ASB_GRPC_ADDR: '127.0.0.1:0',
     ...authorities,
-    ASB_GITHUB_TOKEN: CANARY_TOKEN,
+    ...(app === undefined ? { ASB_GITHUB_TOKEN: CANARY_TOKEN } : appVariables(app, folder)),
     ASB_GITHUB_API_BASE_URL: github.url,
     ASB_LOG_LEVEL: 'debug',
     ASB_SHUTDOWN_NOTICE_SECONDS: '0',
@@ -198,6 +203,13 @@ export async function startAsb(
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+/** What makes ASB an App. */
+function appVariables({ pkcs1 }: AppKeys, folder: string): Record<string, string> {
+  const path = join(folder, 'app.pem');
+  writeFileSync(path, pkcs1, { mode: 0o600 });
+  return { ASB_GITHUB_APP_ID: String(APP_ID), ASB_GITHUB_APP_PRIVATE_KEY_FILE: path };
 }
 
 /** A busy machine may be slow to connect. */

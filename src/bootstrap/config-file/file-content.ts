@@ -1,11 +1,12 @@
 import { X509Certificate } from 'node:crypto';
 import { parseJwks } from '../../authn/jwks.ts';
 import { parsePublicKeys, type VerificationKey } from '../../authn/pem-keys.ts';
+import { parseRsaPrivateKey } from '../../crypto/rsa-pem.ts';
 import { secureUrl } from '../secure-url.ts';
 import { type FileReading, textOf } from './file-reader.ts';
 import type { FileKind } from './referenced-files.ts';
 
-const SECRETS: ReadonlySet<FileKind> = new Set<FileKind>(['secret_url', 'signing_secret', 'secret']);
+const SECRETS: ReadonlySet<FileKind> = new Set<FileKind>(['secret_url', 'signing_secret', 'secret', 'app_key']);
 
 /** What is wrong with a file that was read for a field; null when nothing is. Never holds anything of what is in the file. */
 export function fileProblem(kind: FileKind, reading: FileReading, ownUid: number): string | null {
@@ -45,6 +46,7 @@ const CHECKS: Readonly<Record<FileKind, (text: string) => void>> = {
   token: () => undefined,
   secret_url: parseSecretUrl,
   signing_secret: parseSigningSecret,
+  app_key: parseRsaPrivateKey,
   secret: () => undefined,
   callback_key: (text) => {
     const keys = parsePublicKeys(text);

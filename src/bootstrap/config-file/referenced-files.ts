@@ -14,7 +14,8 @@ export type FileKind =
   | 'secret_url'
   | 'signing_secret'
   | 'secret'
-  | 'callback_key';
+  | 'callback_key'
+  | 'app_key';
 
 /** A file that the configuration names. */
 export interface FileReference {
@@ -64,6 +65,7 @@ function* namedFiles(file: SalvagedFile): Generator<NamedFile> {
     yield [[...path, 'secret_file'], receiver.secret_file, 'signing_secret'];
     yield [[...path, 'callback_key_file'], receiver.callback_key_file, 'callback_key'];
   }
+  yield [['connectors', 'github', 'app', 'private_key_file'], file.connectors?.github?.app?.private_key_file, 'app_key'];
 }
 
 function* keyFiles(keys: Keys | undefined, path: FieldPath): Generator<NamedFile> {

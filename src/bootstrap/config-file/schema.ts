@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DEFAULT_LIMITS } from '../../connectors/call-limits.ts';
 import { GITHUB_OPERATIONS } from '../../connectors/github/operations.ts';
+import { APP_ID, permissionsSchema } from '../../connectors/github/permissions.ts';
 import { DELIVERY_MODES } from '../../domain/grant.ts';
 import { OPERATOR_ROLES } from '../../domain/operator.ts';
 import { parseDsnTemplate } from '../../connectors/vaultdb/dsn-template.ts';
@@ -323,6 +324,14 @@ const slack = z.strictObject({
   callback_key_file: not('a Slack receiver signs nothing; leave it out'),
 });
 
+const gitHubApp = z.strictObject({
+  app_id: text(APP_ID, 'must be the id or the client id of a GitHub App').describe('Its id or client id.'),
+  private_key_file: filePath.describe('PEM file with its private key (PKCS#1 or PKCS#8), readable by ASB alone.'),
+  read_permissions: permissionsSchema
+    .optional()
+    .describe('What tokens for reading are asked for with; without it: contents, issues and pull_requests, each read.'),
+});
+
 /** Everything that `ASB_CONFIG_FILE` may say. It only checks: what comes out is what was written, with the defaults. */
 export const CONFIG_FILE = z
   .strictObject({
@@ -356,6 +365,7 @@ export const CONFIG_FILE = z
               .array(z.enum([...GITHUB_OPERATIONS.keys()]))
               .optional()
               .describe('What the proxy may run; without it, what the environment allows.'),
+            app: gitHubApp.optional().describe('The GitHub App that ASB is; without it, what the environment says.'),
             limits,
           })
           .prefault({})

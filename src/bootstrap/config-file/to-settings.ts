@@ -7,6 +7,7 @@ import type { Tool } from '../../domain/tool.ts';
 import type { WorkloadBinding } from '../../domain/workload-binding.ts';
 import type {
   DatabaseSettings,
+  GitHubAppSettings,
   K8sIssuerSettings,
   KeySettings,
   ReceiverSettings,
@@ -51,6 +52,7 @@ export function toSettings(file: ConfigFile, files: NamedFiles): Settings {
     }),
     receivers: file.notifications.receivers.map((entry) => toReceiver(entry, files)),
     githubOperations: connectors.github.allowed_operations ?? null,
+    githubApp: toGitHubApp(connectors.github.app, files),
     limits: {
       github: toLimits(connectors.github.limits),
       ...(connectors.vault?.database !== undefined && { vaultdb: toLimits(connectors.vault.database.limits) }),
@@ -166,6 +168,12 @@ function toKeys(keys: ConfigFile['operators'][number]['keys'], files: NamedFiles
   if (keys.jwks_file !== undefined) return { kind: 'jwks_file', path: files.resolve(keys.jwks_file) };
   if (keys.jwks_url !== undefined) return { kind: 'jwks_url', url: new URL(keys.jwks_url) };
   return { kind: 'discovery' };
+}
+
+function toGitHubApp(entry: ConfigFile['connectors']['github']['app'], files: NamedFiles): GitHubAppSettings | null {
+  if (entry === undefined) return null;
+  const { app_id: appId, private_key_file: file, read_permissions: readPermissions = null } = entry;
+  return { appId, privateKeyFile: files.resolve(file), readPermissions };
 }
 
 function toReceiver(entry: ReceiverEntry, files: NamedFiles): ReceiverSettings {

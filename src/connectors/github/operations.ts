@@ -1,23 +1,13 @@
-import { issueFilters, pagination, paramsParser, pullNumber, type QueryParams } from './params.ts';
-import type { RepositoryName } from './repository-name.ts';
+import { type GitHubOperation, READ_CAPABILITY } from './operation.ts';
+import { issueFilters, pagination, paramsParser, pullNumber } from './params.ts';
+import { WRITES } from './write-operations.ts';
 
-/** One call of GitHub's REST API that can be made under a grant. */
-export interface GitHubOperation {
-  name: string;
-  /** Octokit's form of GitHub's documented route. */
-  route: `GET /repos/{owner}/{repo}${string}`;
-  /** What a 404 says is not there. */
-  subject: string;
-  /** See `paramsParser`. */
-  parseParams(params: Readonly<Record<string, unknown>>, granted: RepositoryName): QueryParams;
-}
+const READ = { capability: READ_CAPABILITY, permissions: null } as const;
 
-/** The capability that covers every operation below: they read, and nothing else. */
-export const READ_CAPABILITY = 'repo.read';
-
-const OPERATIONS: readonly GitHubOperation[] = [
+const READS: readonly GitHubOperation[] = [
   {
     // https://docs.github.com/rest/pulls/pulls#get-a-pull-request
+    ...READ,
     name: 'pull_request_metadata',
     route: 'GET /repos/{owner}/{repo}/pulls/{pull_number}',
     subject: 'pull request',
@@ -25,6 +15,7 @@ const OPERATIONS: readonly GitHubOperation[] = [
   },
   {
     // https://docs.github.com/rest/pulls/pulls#list-pull-requests-files
+    ...READ,
     name: 'pull_request_files',
     route: 'GET /repos/{owner}/{repo}/pulls/{pull_number}/files',
     subject: 'pull request',
@@ -32,6 +23,7 @@ const OPERATIONS: readonly GitHubOperation[] = [
   },
   {
     // https://docs.github.com/rest/repos/repos#get-a-repository
+    ...READ,
     name: 'repository_metadata',
     route: 'GET /repos/{owner}/{repo}',
     subject: 'repository',
@@ -39,6 +31,7 @@ const OPERATIONS: readonly GitHubOperation[] = [
   },
   {
     // https://docs.github.com/rest/issues/issues#list-repository-issues
+    ...READ,
     name: 'repository_issues',
     route: 'GET /repos/{owner}/{repo}/issues',
     subject: 'repository',
@@ -46,7 +39,12 @@ const OPERATIONS: readonly GitHubOperation[] = [
   },
 ];
 
+/** The operations that read, by name. */
+export const READ_OPERATIONS = byName(READS);
+
 /** Every operation this connector knows, by name. */
-export const GITHUB_OPERATIONS: ReadonlyMap<string, GitHubOperation> = new Map(
-  OPERATIONS.map((operation) => [operation.name, operation]),
-);
+export const GITHUB_OPERATIONS = byName([...READS, ...WRITES]);
+
+function byName(operations: readonly GitHubOperation[]): ReadonlyMap<string, GitHubOperation> {
+  return new Map(operations.map((operation) => [operation.name, operation]));
+}

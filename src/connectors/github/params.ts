@@ -2,10 +2,12 @@ import { z } from 'zod';
 import { forbidden, invalidRequest } from '../../domain/errors.ts';
 import { isSameName, type RepositoryName } from './repository-name.ts';
 
-/** Checked parameters, under the names GitHub gives them. */
-export type QueryParams = Readonly<Record<string, string | number | undefined>>;
+type ParamValue = string | number | undefined | readonly string[] | Readonly<Record<string, string | undefined>>;
 
-type ParamSchemas = Readonly<Record<string, z.ZodType<string | number | undefined>>>;
+/** Checked parameters, under the names GitHub gives them. */
+export type CallParams = Readonly<Record<string, ParamValue>>;
+
+type ParamSchemas = Readonly<Record<string, z.ZodType<ParamValue>>>;
 
 const MAX_TEXT_LENGTH = 1000;
 const MAX_MISTAKES_LISTED = 10;
@@ -30,11 +32,9 @@ function wholeNumber(max: number, rule: string) {
     .refine((value) => Number.isSafeInteger(value) && value >= 1 && value <= max, rule);
 }
 
-/** Text for a query. A lone surrogate cannot be percent-encoded. */
-function text(rule: string) {
-  return z
-    .string(rule)
-    .refine((value) => value.length >= 1 && value.length <= MAX_TEXT_LENGTH && value.isWellFormed(), rule);
+/** Text, its length in UTF-16 units. A lone surrogate cannot be percent-encoded. */
+export function text(rule: string, maxLength = MAX_TEXT_LENGTH) {
+  return z.string(rule).refine((value) => value.length >= 1 && value.length <= maxLength && value.isWellFormed(), rule);
 }
 
 const name = z.string('must be text').optional();
@@ -48,13 +48,15 @@ export const pagination = {
   per_page: wholeNumber(100, 'must be a whole number from 1 to 100').optional(),
 };
 
+export const time = z.iso.datetime({ offset: true, error: 'must be a time such as 2026-01-02T03:04:05Z' });
+
 /** https://docs.github.com/rest/issues/issues#list-repository-issues */
 export const issueFilters = {
   state: z.enum(['open', 'closed', 'all'], 'must be open, closed or all').optional(),
   labels: text('must be label names separated by commas').optional(),
   sort: z.enum(['created', 'updated', 'comments'], 'must be created, updated or comments').optional(),
   direction: z.enum(['asc', 'desc'], 'must be asc or desc').optional(),
-  since: z.iso.datetime({ offset: true, error: 'must be a time such as 2026-01-02T03:04:05Z' }).optional(),
+  since: time.optional(),
 };
 
 /**
@@ -68,7 +70,7 @@ export function paramsParser(operation: string, schemas: ParamSchemas) {
   const schema = z.strictObject({ ...schemas, ...repository });
   const takes = Object.keys(schemas).join(', ') || 'no parameters of its own';
 
-  return (params: Readonly<Record<string, unknown>>, granted: RepositoryName): QueryParams => {
+  return (params: Readonly<Record<string, unknown>>, granted: RepositoryName): CallParams => {
     const parsed = schema.safeParse(params);
     if (!parsed.success) throw invalidRequest(listMistakes(parsed.error.issues, `${operation} takes ${takes}`));
     const { owner, repo, ...query } = parsed.data;

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { SendOptions } from '../../domain/connector.ts';
 import { BrokerError, deadlineExceeded } from '../../domain/errors.ts';
+import type { LeakScan } from '../leak-scan.ts';
 import { errorFromFailure } from './translate-error.ts';
 
 /** Enough for GitHub's error messages. */
@@ -24,15 +25,43 @@ export async function untilAborted<T>(signal: AbortSignal, work: () => Promise<T
 
 /**
  * Reads a whole body. Each chunk, as decoded, is paid for before it is kept, so what exceeds the budget is cut off on its
- * way. Rejects as `spendBytes` does, or with `upstream_error` when the body breaks off.
+ * way. Rejects as `spendBytes` does, or with what `onBroken` makes of it when the body breaks off.
  */
-export async function readBody(body: Readable, options: SendOptions): Promise<Uint8Array> {
+export async function readBody(
+  body: Readable,
+  options: SendOptions,
+  onBroken: (failure: unknown) => BrokerError = errorFromFailure,
+): Promise<Uint8Array> {
+  return join(await chunksOf(body, options, onBroken, (chunk) => chunk));
+}
+
+/** The same, of a body that may hold the credential it was asked for with; what a scan finds of that is made unreadable. */
+export async function readScannedBody(
+  body: Readable,
+  options: SendOptions,
+  onBroken: (failure: unknown) => BrokerError,
+  scan: LeakScan,
+): Promise<Uint8Array> {
+  const clean = await chunksOf(body, options, onBroken, (chunk) => scan.push(chunk));
+  return join([...clean, scan.end()]);
+}
+
+async function chunksOf(
+  body: Readable,
+  options: SendOptions,
+  onBroken: (failure: unknown) => BrokerError,
+  take: (chunk: Uint8Array) => Uint8Array,
+): Promise<readonly Uint8Array[]> {
   const chunks: Uint8Array[] = [];
   const end = await readChunks(body, options, (chunk) => {
-    chunks.push(chunk);
+    chunks.push(take(chunk));
     return true;
   });
-  if (end.state === 'broken') throw errorFromFailure(end.failure);
+  if (end.state === 'broken') throw onBroken(end.failure);
+  return chunks;
+}
+
+function join(chunks: readonly Uint8Array[]): Uint8Array {
   const [only] = chunks;
   return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
 }

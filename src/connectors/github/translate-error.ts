@@ -7,7 +7,7 @@ import {
   rateLimited,
   upstreamError,
 } from '../../domain/errors.ts';
-import type { GitHubOperation } from './operations.ts';
+import { type GitHubOperation, isWrite } from './operation.ts';
 import type { AnswerHeaders } from './upstream.ts';
 
 /** An answer that is no success. `body` is what was read of it; it decides, and goes no further. */
@@ -26,7 +26,7 @@ const SECONDARY_LIMIT = /secondary rate limit|abuse detection/i;
 /** What an answer that is no success means to the caller. The error and its cause hold nothing of the answer's body. */
 export function errorFromAnswer(answer: RefusingAnswer, operation: GitHubOperation, now: Date): BrokerError {
   const { status } = answer;
-  const options: ErrorOptions = { cause: new Error(describe(answer, operation)) };
+  const options: ErrorOptions = { cause: new Error(describeAnswer(answer, operation.route)) };
   if (isRateLimit(answer)) {
     const retryAfterSeconds = waitSeconds(answer.headers, now);
     return rateLimited(`GitHub's rate limit is used up; retry in ${retryAfterSeconds} seconds`, {
@@ -38,7 +38,7 @@ export function errorFromAnswer(answer: RefusingAnswer, operation: GitHubOperati
     case 400:
     case 422:
       return invalidRequest(
-        `GitHub does not accept these params for ${operation.name}; a page may be out of its range`,
+        `GitHub does not accept these params for ${operation.name}${isWrite(operation) ? '' : '; a page may be out of its range'}`,
         options,
       );
     case 401:
@@ -54,7 +54,7 @@ export function errorFromAnswer(answer: RefusingAnswer, operation: GitHubOperati
     case 410:
       return notFound(`GitHub no longer has this ${operation.subject}, or the feature is switched off for it`, options);
     default:
-      return upstreamError(`GitHub failed with status ${status}; retry later`, options);
+      return upstreamError(`GitHub failed with status ${status}; ${adviceFor(operation)}`, options);
   }
 }
 
@@ -62,25 +62,32 @@ export function errorFromAnswer(answer: RefusingAnswer, operation: GitHubOperati
  * What a call that broke off means to the caller. The cause keeps the error's kind and code alone: a message from below may
  * quote the request's headers.
  */
-export function errorFromFailure(failure: unknown): BrokerError {
+export function errorFromFailure(failure: unknown, operation: GitHubOperation | null = null): BrokerError {
   const cause = new Error(`GitHub could not be reached: ${codesOf(failure).join(' < ') || 'unknown failure'}`);
-  return upstreamError('GitHub could not be reached or broke off its answer; retry later', { cause });
+  return upstreamError(`GitHub could not be reached or broke off its answer; ${adviceFor(operation)}`, { cause });
 }
 
+const adviceFor = (operation: GitHubOperation | null): string =>
+  operation !== null && isWrite(operation) ? 'look whether it was done before you ask again' : 'retry later';
+
+/** In parts far shorter than a credential in hex. */
+const REQUEST_ID = /^[0-9A-F]{1,12}(?::[0-9A-F]{1,12}){0,7}$/;
+
 /** GitHub's own id of the exchange helps its support; nothing else of the answer is worth keeping. */
-function describe({ status, headers }: RefusingAnswer, operation: GitHubOperation): string {
-  const requestId = /^[0-9A-F:]{1,80}$/.exec(headers.get('x-github-request-id') ?? '')?.[0] ?? 'none';
-  return `${operation.route} answered ${status}, GitHub request id ${requestId}`;
+export function describeAnswer({ status, headers }: RefusingAnswer, what: string): string {
+  const requestId = REQUEST_ID.exec(headers.get('x-github-request-id') ?? '')?.[0] ?? 'none';
+  return `${what} answered ${status}, GitHub request id ${requestId}`;
 }
 
 /** https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit */
-function isRateLimit({ status, headers, body }: RefusingAnswer): boolean {
+export function isRateLimit({ status, headers, body }: RefusingAnswer): boolean {
   if (status === 429) return true;
   if (status !== 403) return false;
   return headers.get('x-ratelimit-remaining') === '0' || headers.has('retry-after') || SECONDARY_LIMIT.test(body);
 }
 
-function waitSeconds(headers: AnswerHeaders, now: Date): number {
+/** How long to wait by an answer that is a rate limit, in seconds, at least 1. */
+export function waitSeconds(headers: AnswerHeaders, now: Date): number {
   const wait = retryAfter(headers.get('retry-after'), now) ?? untilReset(headers, now) ?? DEFAULT_WAIT_SECONDS;
   return Math.min(Math.max(Math.ceil(wait), 1), MAX_WAIT_SECONDS);
 }

@@ -4,6 +4,9 @@ import { createGunzip } from 'node:zlib';
 import { Agent, request } from 'undici';
 
 export interface UpstreamRequest {
+  method: 'GET' | 'POST' | 'DELETE';
+  /** JSON; null for none. */
+  body: string | null;
   headers: Readonly<Record<string, string>>;
   /** Ends the exchange, its body included. */
   signal: AbortSignal;
@@ -16,7 +19,7 @@ export interface UpstreamAnswer {
   body: Readable;
 }
 
-/** Makes one GET and follows nothing. Rejects when no answer came. */
+/** Makes one request, follows nothing and tries nothing again. Rejects when no answer came. */
 export type Upstream = (url: string, request: UpstreamRequest) => Promise<UpstreamAnswer>;
 
 /** The headers of an answer, by lower-case name. */
@@ -41,13 +44,15 @@ export class AnswerHeaders {
 const ignoreLateFailure = (): void => undefined;
 
 /**
- * GETs over connections that are kept. undici's own interface, because the web's `fetch` on top of it doubles the cost of a call.
+ * Requests over connections that are kept. undici's own interface, because the web's `fetch` on top of it doubles the cost of a call.
  * It has no time limits but the signal's. `lookup` resolves the names of hosts.
  */
 export function makeUpstream(lookup: LookupFunction): Upstream {
   const dispatcher = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: { lookup } });
-  return async (url, { headers, signal }) => {
-    const answer = await request(url, { dispatcher, signal, headers: { ...headers, 'accept-encoding': 'gzip' } });
+  return async (url, { method, body, headers, signal }) => {
+    const type = body === null ? {} : { 'content-type': 'application/json' };
+    const allHeaders = { ...headers, ...type, 'accept-encoding': 'gzip' };
+    const answer = await request(url, { dispatcher, method, body, signal, headers: allHeaders });
     const answerHeaders = new AnswerHeaders(answer.headers);
     return {
       status: answer.statusCode,

@@ -52,7 +52,12 @@ describe('GitHub refuses', () => {
   it('a token it does not know, and the caller is not blamed', async () => {
     const tokens = staticTokenSource(new Secret('ghp_expired'));
     const connector = connectorFor(world().standIn.url, { tokens });
-    const call = connector.prepare({ resource: WIDGETS, operation: 'repository_metadata', params: {} });
+    const call = connector.prepare({
+      capability: 'repo.read',
+      resource: WIDGETS,
+      operation: 'repository_metadata',
+      params: {},
+    });
     const error = await refusalOf(() => call.send(unlimited()));
     expect(error.code).toBe('upstream_error');
     expect(error.message).toBe("GitHub did not accept ASB's own credential; tell the operator");
@@ -67,7 +72,12 @@ describe('GitHub refuses', () => {
     const pull = await refusalOf(() => world().call('pull_request_files', { pull_number: 999 }));
     expect(pull.message).toBe("GitHub has no such pull request, or ASB's credential may not see it");
     const resource = parseResourceRef('github:repo:acme/nothing');
-    const call = connectorFor(world().standIn.url).prepare({ resource, operation: 'repository_issues', params: {} });
+    const call = connectorFor(world().standIn.url).prepare({
+      capability: 'repo.read',
+      resource,
+      operation: 'repository_issues',
+      params: {},
+    });
     expect((await refusalOf(() => call.send(unlimited()))).message).toContain('no such repository');
   });
 });
@@ -98,7 +108,9 @@ describe("GitHub's rate limits", () => {
   it('are met once: nothing is retried', async () => {
     world().standIn.answerNext(secondaryRateLimit(429, '1'));
     await refusalOf(() =>
-      world().connector.prepare({ resource: WIDGETS, operation: 'repository_issues', params: {} }).send(unlimited()),
+      world()
+        .connector.prepare({ capability: 'repo.read', resource: WIDGETS, operation: 'repository_issues', params: {} })
+        .send(unlimited()),
     );
     expect(world().standIn.requests).toHaveLength(1);
   });

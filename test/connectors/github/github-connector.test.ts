@@ -71,7 +71,12 @@ describe('a call', () => {
   it('works below a base path, as on GitHub Enterprise Server', async () => {
     const enterprise = await startGitHubStandIn({ token: CANARY, basePath: '/api/v3' });
     for (const base of [enterprise.url, `${enterprise.url}/`]) {
-      const call = connectorFor(base).prepare({ resource: WIDGETS, operation: 'repository_issues', params: {} });
+      const call = connectorFor(base).prepare({
+        capability: 'repo.read',
+        resource: WIDGETS,
+        operation: 'repository_issues',
+        params: {},
+      });
       expect((await call.send(unlimited())).nextPage).toBe(2);
     }
     expect(enterprise.requests.map(({ url }) => url)).toEqual(Array(2).fill('/api/v3/repos/acme/widgets/issues'));
@@ -172,7 +177,12 @@ describe('a call that is called off', () => {
     const abort = new AbortController();
     const tokens = { tokenFor: () => (abort.abort(reason), new Promise<never>(() => undefined)) };
     const connector = connectorFor(world().standIn.url, { tokens });
-    const call = connector.prepare({ resource: WIDGETS, operation: 'repository_metadata', params: {} });
+    const call = connector.prepare({
+      capability: 'repo.read',
+      resource: WIDGETS,
+      operation: 'repository_metadata',
+      params: {},
+    });
     expect(await refusalOf(() => call.send(unlimited(abort.signal)))).toBe(reason);
     expect(world().standIn.requests).toEqual([]);
   });
@@ -213,14 +223,24 @@ describe('failures of the connection', () => {
         Object.assign(new TypeError(`bad header ${JSON.stringify(request.headers)}`), { code: CANARY, request }),
       );
     const connector = connectorFor(world().standIn.url, { upstream: quoting });
-    const call = connector.prepare({ resource: WIDGETS, operation: 'repository_metadata', params: {} });
+    const call = connector.prepare({
+      capability: 'repo.read',
+      resource: WIDGETS,
+      operation: 'repository_metadata',
+      params: {},
+    });
     expect((await refusalOf(() => call.send(unlimited()))).code).toBe('upstream_error');
   });
 
   it('a token source that fails ends the call with its own error', async () => {
     const away = unavailable('no token to be had');
     const connector = connectorFor(world().standIn.url, { tokens: { tokenFor: () => Promise.reject(away) } });
-    const call = connector.prepare({ resource: WIDGETS, operation: 'repository_metadata', params: {} });
+    const call = connector.prepare({
+      capability: 'repo.read',
+      resource: WIDGETS,
+      operation: 'repository_metadata',
+      params: {},
+    });
     expect(await refusalOf(() => call.send(unlimited()))).toBe(away);
   });
 });
@@ -239,6 +259,6 @@ describe('what is refused at the start', () => {
 });
 
 it('another JSON media type is passed on as it is', async () => {
-  world().standIn.answerNext(json(200, {}, { 'content-type': 'application/vnd.github+json' }));
-  expect((await world().call('repository_metadata')).contentType).toBe('application/vnd.github+json');
+  world().standIn.answerNext(json(200, {}, { 'content-type': 'application/vnd.github+json; charset=utf-8; x=y' }));
+  expect((await world().call('repository_metadata')).contentType).toBe('application/json; charset=utf-8');
 });

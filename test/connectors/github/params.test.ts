@@ -9,7 +9,7 @@ const seen: URL[] = [];
 const connector = connectorFor(BASE, { upstream: recordingUpstream(seen) });
 
 const prepare = (operation: string, params: Readonly<Record<string, unknown>>) =>
-  connector.prepare({ resource: WIDGETS, operation, params });
+  connector.prepare({ capability: 'repo.read', resource: WIDGETS, operation, params });
 
 async function urlSent(operation: string, params: Record<string, unknown>): Promise<string> {
   await prepare(operation, params).send(unlimited());
@@ -192,7 +192,7 @@ describe('attacks on the repository', () => {
     'a grant for %s',
     async (ref) => {
       const resource = parseResourceRef(ref);
-      const attempt = { resource, operation: 'repository_metadata', params: {} };
+      const attempt = { capability: 'repo.read', resource, operation: 'repository_metadata', params: {} };
       expect((await refusalOf(() => connector.prepare(attempt))).code).toBe('invalid_request');
       expect((await refusalOf(() => connector.checkResource(resource))).code).toBe('invalid_request');
     },
@@ -213,7 +213,7 @@ describe('an operation', () => {
 
   it('that exists is still refused when it is not on the list', async () => {
     const narrow = connectorFor(BASE, { allowedOperations: ['repository_metadata'] });
-    const attempt = { resource: WIDGETS, operation: 'repository_issues', params: {} };
+    const attempt = { capability: 'repo.read', resource: WIDGETS, operation: 'repository_issues', params: {} };
     const error = await refusalOf(() => narrow.prepare(attempt));
     expect([error.reason, error.message]).toEqual([
       'operation_not_allowed',
@@ -280,7 +280,9 @@ describe('for any params at all', () => {
       fc.asyncProperty(names, async (name) => {
         const resource = { kind: 'github_repo' as const, name, ref: `github:repo:${name}` };
         try {
-          await connector.prepare({ resource, operation: 'repository_metadata', params: {} }).send(unlimited());
+          await connector
+            .prepare({ capability: 'repo.read', resource, operation: 'repository_metadata', params: {} })
+            .send(unlimited());
         } catch (error) {
           if (!(error instanceof BrokerError) || error.code !== 'invalid_request') throw error;
           return;

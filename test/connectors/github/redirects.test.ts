@@ -12,7 +12,12 @@ describe.each(['', '/api/v3'])('a redirect, with the API at "%s"', (basePath) =>
   it('of a renamed repository is followed with its rest and the token', async () => {
     const resource = parseResourceRef('github:repo:acme/old-widgets');
     const params = { page: 2, per_page: 10 };
-    const call = connectorFor(world().standIn.url).prepare({ resource, operation: 'repository_issues', params });
+    const call = connectorFor(world().standIn.url).prepare({
+      capability: 'repo.read',
+      resource,
+      operation: 'repository_issues',
+      params,
+    });
     expect((await call.send(unlimited())).nextPage).toBe(3);
     expect(world().standIn.requests.map(({ url, authorization }) => [url, authorization])).toEqual([
       [`${basePath}/repos/acme/old-widgets/issues?page=2&per_page=10`, `Bearer ${CANARY}`],
@@ -99,7 +104,12 @@ describe.each(['', '/api/v3'])('a redirect, with the API at "%s"', (basePath) =>
   it('never takes the token to another server', async () => {
     const other = await startGitHubStandIn({ token: CANARY, basePath });
     world().standIn.answerNext(redirect(301, `${other.url}/repos/acme/widgets`));
-    const call = world().connector.prepare({ resource: WIDGETS, operation: 'repository_metadata', params: {} });
+    const call = world().connector.prepare({
+      capability: 'repo.read',
+      resource: WIDGETS,
+      operation: 'repository_metadata',
+      params: {},
+    });
     expect((await refusalOf(() => call.send(unlimited()))).code).toBe('upstream_error');
     expect(other.requests).toEqual([]);
     await other.close();

@@ -27,12 +27,13 @@ export function connectorFor(baseUrl: string, overrides: Partial<GitHubConnector
   });
 }
 
-/** An upstream that notes where it was sent and answers with an empty object. */
-export function recordingUpstream(sent: URL[]): Upstream {
-  return (url) => {
+/** An upstream that notes where it was sent, and what, and answers with an empty object. */
+export function recordingUpstream(sent: URL[], bodies: (string | null)[] = []): Upstream {
+  return (url, { method, body }) => {
     sent.push(new URL(url));
+    bodies.push(body);
     const headers = new AnswerHeaders({ 'content-type': 'application/json' });
-    return Promise.resolve({ status: 200, headers, body: Readable.from([Buffer.from('{}')]) });
+    return Promise.resolve({ status: method === 'GET' ? 200 : 201, headers, body: Readable.from([Buffer.from('{}')]) });
   };
 }
 
@@ -58,7 +59,7 @@ export function useStandIn(options: { basePath?: string } = {}): () => World {
       standIn,
       connector,
       call: async (operation, params = {}, send = unlimited()) =>
-        connector.prepare({ resource: WIDGETS, operation, params }).send(send),
+        connector.prepare({ capability: 'repo.read', resource: WIDGETS, operation, params }).send(send),
     };
   });
   afterEach(async () => world?.standIn.close());
