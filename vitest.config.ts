@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 /** What must come out alike whatever the state is kept in. */
 const ON_EVERY_STORE = [
   'main-job',
+  'minted-tokens',
   'approvals',
   'attacks',
   'budgets',

@@ -68,7 +68,7 @@ export async function compare(
   floor: Contender,
   asb: Contender,
   { rounds, seconds, warmUpSeconds }: Pace,
-  goal: number,
+  goal: number | null,
 ): Promise<void> {
   await throughput(floor, warmUpSeconds);
   await throughput(asb, warmUpSeconds);
@@ -81,5 +81,5 @@ export async function compare(
   const figures = [Math.min(...shares), median(shares), Math.max(...shares)].map((share) => share.toFixed(2)).join('   ');
   const base = median(pairs.map((pair) => pair.base)).toFixed(0);
   const ours = median(pairs.map((pair) => pair.ours)).toFixed(0);
-  say(`${call.padEnd(11)}${base.padEnd(17)}${ours.padEnd(15)}${figures.padEnd(48)}${goal}`);
+  say(`${call.padEnd(11)}${base.padEnd(17)}${ours.padEnd(15)}${figures.padEnd(48)}${goal ?? 'none'}`);
 }

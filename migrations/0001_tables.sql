@@ -10,7 +10,7 @@ CREATE TYPE session_state AS ENUM ('active', 'revoked', 'expired');
 CREATE TYPE grant_state AS ENUM ('pending', 'approved', 'issued', 'delivered', 'used', 'denied', 'revoked', 'expired');
 CREATE TYPE delivery_mode AS ENUM ('proxy', 'wrapped_secret', 'minted_token');
 CREATE TYPE approval_state AS ENUM ('pending', 'approved', 'denied', 'expired');
-CREATE TYPE artifact_kind AS ENUM ('proxy_handle', 'wrapped_secret');
+CREATE TYPE artifact_kind AS ENUM ('proxy_handle', 'wrapped_secret', 'minted_token');
 CREATE TYPE artifact_state AS ENUM ('issued', 'used', 'revoked', 'expired');
 CREATE TYPE call_kind AS ENUM ('proxy', 'lease', 'revocation');
 CREATE TYPE revocation_state AS ENUM ('requested', 'held', 'due', 'done');
@@ -142,7 +142,7 @@ CREATE TABLE artifacts (
   bytes_used bigint NOT NULL DEFAULT 0,
   CONSTRAINT artifacts_life CHECK (
     (kind = 'proxy_handle') = (handle_hash IS NOT NULL)
-    AND (kind = 'wrapped_secret' AND state = 'issued') = (sealed IS NOT NULL)
+    AND (kind <> 'proxy_handle' AND state = 'issued') = (sealed IS NOT NULL)
     AND (state = 'issued') = (ended_at IS NULL)
     AND requests_used >= 0 AND bytes_used >= 0
   )

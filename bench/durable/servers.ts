@@ -7,7 +7,13 @@ import { asAdmin, dsnOf, migrate } from '../../test/support/servers/template.ts'
 import type { Setting } from '../setting.ts';
 
 /** What is committed is on disk, as Postgres is by default; and the memory that its manual advises, so that indexes of a million rows fit. */
-const AS_IN_PRODUCTION = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on', shared_buffers: '2GB', max_wal_size: '4GB' };
+const AS_IN_PRODUCTION = {
+  fsync: 'on',
+  synchronous_commit: 'on',
+  full_page_writes: 'on',
+  shared_buffers: '2GB',
+  max_wal_size: '4GB',
+};
 
 /** A Postgres and a Redis on this machine. */
 export interface DurableServers {

@@ -29,7 +29,8 @@ export class Leases {
   readonly #clock: Clock;
   readonly #leases = new Map<string, Lease>();
   readonly #cancels = new Map<string, () => void>();
-  /** Revocations under way, by themselves or not. */
+  readonly #revoking = new Map<string, Promise<void>>();
+  /** What runs out just now. */
   readonly #underWay = new Set<Promise<void>>();
 
   constructor(clock: Clock) {
@@ -73,11 +74,13 @@ export class Leases {
     return { lease, ttlSeconds, warnings: asked > left ? [capped] : null };
   }
 
-  /** One that is not there is over, as it should be. */
+  /** One that is not there is over, as it should be. Whoever asks meanwhile waits for the same. */
   async revoke(id: string): Promise<void> {
     const lease = this.#leases.get(id);
     if (lease === undefined) return;
-    await lease.revoke();
+    const revoking = this.#revoking.get(id) ?? lease.revoke().finally(() => this.#revoking.delete(id));
+    this.#revoking.set(id, revoking);
+    await revoking;
     this.#forget(id);
   }
 

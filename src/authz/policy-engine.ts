@@ -54,5 +54,6 @@ function allow(question: GrantQuestion, policy: Policy): GrantDecision {
     ttlSeconds,
     expiresAt: new Date(end),
     approval: policy.approval,
+    permissions: policy.permissions,
   };
 }

@@ -23,7 +23,7 @@ export function findPolicyProblems(policies: readonly Policy[]): readonly Config
 type Problem = readonly [path: ConfigProblem['path'], problem: string];
 
 function problemsOf(policy: Policy): readonly Problem[] {
-  const { capability, defaultTtlSeconds, maxTtlSeconds, allowedDeliveryModes, approval } = policy;
+  const { capability, defaultTtlSeconds, maxTtlSeconds, allowedDeliveryModes, approval, permissions } = policy;
   const problems: Problem[] = [];
   if (capability === '' || capability.includes('*')) {
     problems.push([['capability'], 'a policy is for one capability; name it in full, without *']);
@@ -36,6 +36,9 @@ function problemsOf(policy: Policy): readonly Problem[] {
   }
   if (allowedDeliveryModes.length === 0) {
     problems.push([['allowedDeliveryModes'], 'no delivery mode is allowed; name at least one']);
+  }
+  if (permissions !== null && !allowedDeliveryModes.includes('minted_token')) {
+    problems.push([['permissions'], 'permissions are of minted tokens; allow minted_token, or name none']);
   }
   return approval === null ? problems : [...problems, ...approvalProblems(approval)];
 }

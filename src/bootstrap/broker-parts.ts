@@ -13,7 +13,7 @@ import { makeUpstream } from '../connectors/github/upstream.ts';
 import { makeIdSource } from '../crypto/random-ids.ts';
 import { makeSecretSealer } from '../crypto/sealed-box.ts';
 import { makeProxyDelivery } from '../delivery/proxy-delivery.ts';
-import { makeWrappedDelivery } from '../delivery/wrapped-delivery.ts';
+import { makeSecretDelivery } from '../delivery/secret-delivery.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { Connector } from '../domain/connector.ts';
 import type { IdSource } from '../domain/id-source.ts';
@@ -115,7 +115,7 @@ function sharedDeps({ environment, keys }: Configuration, stores: Stores, ids: I
     sessionTtlSeconds: SESSION_TTL_SECONDS,
     deliveries: {
       proxy: makeProxyDelivery(ids),
-      wrapped: makeWrappedDelivery({ sealer: makeSecretSealer({ keys: keys.kek }), ids }),
+      secret: makeSecretDelivery({ sealer: makeSecretSealer({ keys: keys.kek }), ids }),
     },
     maxOpenGrantsPerSession: environment.ASB_MAX_OPEN_GRANTS,
     maxBufferedBytes: environment.ASB_PROXY_MAX_BUFFERED_BYTES,

@@ -79,6 +79,7 @@ const repoRead = (tenantId: TenantId): Policy => ({
   approval: null,
   requiresProof: false,
   requiredToolTags: ['trusted', 'github'],
+  permissions: null,
   condition: compileCondition('request.tool == "github"'),
 });
 
@@ -102,6 +103,7 @@ const databaseRead = (tenantId: TenantId): Policy => ({
   approval: null,
   requiresProof: false,
   requiredToolTags: ['trusted', 'db'],
+  permissions: null,
   condition: compileCondition('request.tool == "db"'),
 });
 

@@ -172,6 +172,6 @@ async function askAgain(deps: RecordDecisionDeps, grant: PendingGrant, approvers
   if (approvers < (decision.approval?.requiredApprovers ?? 0)) {
     throw conflict('the policy asks for more approvers than when this was requested; the agent must ask again');
   }
-  const way = wayOf(deps, capability, resource, deliveryMode);
+  const way = wayOf(deps, capability, resource, deliveryMode, decision.permissions);
   return { approved: approve(grant, decision.expiresAt), way, session };
 }

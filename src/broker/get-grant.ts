@@ -58,7 +58,7 @@ export function getGrant(deps: GetGrantDeps): UseCase<GetGrantRequest, GetGrantR
         return grant;
       };
       const grant = await whenDecided(deps, context, request.waitSeconds, find, findAgain);
-      return { ...(await collectGrant(deps, context, grant)), grant };
+      return { ...(await collectGrant(deps, context, session, grant)), grant };
     });
 }
 

@@ -1,8 +1,10 @@
+import type { IssuedSecret } from '../domain/artifact.ts';
 import type { CallContext } from '../domain/call-context.ts';
 import type { ConnectorResolver, LeaseConnector } from '../domain/connector.ts';
 import type { Deliveries, Delivery } from '../domain/delivery.ts';
 import { deliveryModeNotImplemented } from '../domain/errors.ts';
 import { type ApprovedGrant, type DeliveryMode, issueGrant, type LiveGrant } from '../domain/grant.ts';
+import type { Policy } from '../domain/policy.ts';
 import type { ResourceRef } from '../domain/resource.ts';
 import type { BlockQuestion, UnitOfWork } from '../domain/unit-of-work.ts';
 import { type AuditDeps, auditEvent, grantSubject } from './audit-trail.ts';
@@ -14,13 +16,17 @@ export interface IssueGrantDeps extends AuditDeps {
 }
 
 /** How a grant reaches its user, with whom that takes. */
-export type Way = { mode: 'proxy' } | { mode: 'wrapped_secret'; connector: LeaseConnector };
+export type Way =
+  | { mode: 'proxy' }
+  | {
+      mode: 'wrapped_secret' | 'minted_token';
+      connector: LeaseConnector;
+      /** What a minted token may do; null leaves that to the connector. */
+      permissions: Policy['permissions'];
+    };
 
-/** What is issued. */
-export interface Issued {
-  grant: LiveGrant;
-  delivery: Delivery;
-}
+/** What is issued: with what it delivers, or with a token that is yet to be given out. */
+export type Issued = { grant: LiveGrant; delivery: Delivery } | { grant: LiveGrant; delivery: null; artifact: IssuedSecret };
 
 /** The issue of one grant. */
 export interface Issue {
@@ -39,11 +45,12 @@ export function wayOf(
   capability: string,
   resource: ResourceRef,
   mode: DeliveryMode,
+  permissions: Policy['permissions'],
 ): Way {
   if (connectors.resolve(capability, resource.kind)?.deliveryModes.includes(mode)) {
     if (mode === 'proxy') return { mode };
     const connector = connectors.resolveLease(capability, resource.kind);
-    if (mode === 'wrapped_secret' && connector !== null) return { mode, connector };
+    if (connector !== null) return { mode, connector, permissions };
   }
   throw deliveryModeNotImplemented(`delivery_mode: nothing here delivers ${capability} as ${mode}`);
 }
@@ -57,7 +64,7 @@ export function issue(
   way: Way,
 ): Issue {
   if (way.mode === 'proxy') return proxyIssue(deps, context, approved);
-  return leaseIssue(deps, context, approved, session, way.connector);
+  return leaseIssue(deps, context, approved, session, way);
 }
 
 /** A handle needs nothing from downstream, so it is issued in the unit that approves it. */

@@ -12,7 +12,7 @@ import { auditEvent, codeOf, grantSubject, leaseDetails, leaseSubject } from './
 import { unlessAway } from './best-effort.ts';
 import { stageEndedGrant } from './end-grant.ts';
 import { endedGrantEvents } from './ended-grant-events.ts';
-import type { Issue, Issued, IssueGrantDeps } from './issue-grant.ts';
+import type { Issue, Issued, IssueGrantDeps, Way } from './issue-grant.ts';
 import { isConflict, unlessLost } from './lost-race.ts';
 import { withinTime } from './within-time.ts';
 
@@ -25,11 +25,14 @@ export const COULD_NOT_BE_ISSUED = 'could not be issued';
 // What a connector rejects with when it has issued nothing for sure.
 const NOTHING_ISSUED: ReadonlySet<ErrorCode> = new Set(['invalid_request', 'forbidden', 'not_found', 'rate_limited']);
 
+type LeaseWay = Exclude<Way, { mode: 'proxy' }>;
+
 /** One lease that is asked for: what stands on record before the connector hears of it. */
 interface Asked {
   approved: ApprovedGrant;
   session: BlockQuestion;
   connector: LeaseConnector;
+  permissions: LeaseWay['permissions'];
   requested: RequestedRevocation;
   call: DownstreamCall;
 }
@@ -43,9 +46,9 @@ export function leaseIssue(
   context: Pick<CallContext, 'requestId'>,
   approved: ApprovedGrant,
   session: BlockQuestion,
-  connector: LeaseConnector,
+  way: LeaseWay,
 ): Issue {
-  const asked = askedFor(deps, context, approved, session, connector);
+  const asked = askedFor(deps, context, approved, session, way);
   return {
     stage(unit) {
       unit.insertRevocation(asked.requested);
@@ -61,7 +64,7 @@ function askedFor(
   { requestId }: Pick<CallContext, 'requestId'>,
   approved: ApprovedGrant,
   session: BlockQuestion,
-  connector: LeaseConnector,
+  { connector, permissions }: LeaseWay,
 ): Asked {
   const createdAt = deps.clock.now();
   const { id: grantId, tenantId, sessionId, agentId, runId, resourceRef } = approved;
@@ -81,7 +84,7 @@ function askedFor(
     startedAt: createdAt,
     deadline: new Date(createdAt.getTime() + CALL_SECONDS * 1000),
   };
-  return { approved, session, connector, requested, call };
+  return { approved, session, connector, permissions, requested, call };
 }
 
 /** When whatever the connector issues is over for sure, also when its answer is lost. */
@@ -95,9 +98,8 @@ async function finish(deps: IssueGrantDeps, context: Pick<CallContext, 'requestI
   const issued = leaseEvent(deps, context, asked, 'lease.issued');
   try {
     const now = deps.clock.now();
-    const artifact = await deps.deliveries.wrapped.wrap(asked.approved, lease, now);
+    const artifact = await deps.deliveries.secret.wrap(asked.approved, lease, now);
     const grant = issueGrant(asked.approved, artifact.id, now);
-    const delivery = deps.deliveries.wrapped.deliver(artifact);
     const subject = { ...grantSubject(grant), artifactId: artifact.id };
     await deps.repository.transact((unit) => {
       unit.requireNoBlock(asked.session);
@@ -108,7 +110,9 @@ async function finish(deps: IssueGrantDeps, context: Pick<CallContext, 'requestI
       unit.updateGrant({ expected: 'approved', next: grant });
       unit.record(auditEvent(deps, context, 'grant.issued', subject));
     });
-    return { grant, delivery };
+    return artifact.kind === 'minted_token'
+      ? { grant, delivery: null, artifact }
+      : { grant, delivery: { kind: artifact.kind, artifactId: artifact.id } };
   } catch (error) {
     // Nobody will ever open it, so it is taken back at once.
     await comeToNothing(deps, context, asked, dueRevocation(held, deps.clock.now()), issued);
@@ -121,14 +125,14 @@ async function askConnector(
   context: Pick<CallContext, 'requestId'>,
   asked: Asked,
 ): Promise<IssuedLease> {
-  const { approved, connector, requested, call } = asked;
+  const { approved, connector, permissions, requested, call } = asked;
   const { capability, resourceRef, expiresAt } = approved;
   const resource = parseResourceRef(resourceRef);
   const revocationId = requested.id;
   const late = `${connector.name} did not issue within ${ISSUE_TIMEOUT_SECONDS} seconds`;
   try {
     return await withinTime(deps.clock, ISSUE_TIMEOUT_SECONDS, late, (signal) =>
-      connector.issue({ revocationId, capability, resource, expiresAt, signal }),
+      connector.issue({ revocationId, capability, resource, expiresAt, permissions, signal }),
     );
   } catch (error) {
     const code = codeOf(error);

@@ -12,7 +12,8 @@ import type { SessionAuthorizer } from '../domain/session-authorizer.ts';
 import type { UnitOfWork } from '../domain/unit-of-work.ts';
 import { approvalSubject, auditEvent, auditRefusals, grantSubject, type Trail } from './audit-trail.ts';
 import { type AuthenticateSessionDeps, authenticateSessionWith } from './authenticate-session.ts';
-import { collectGrant, type GrantAnswer, statusOf } from './collect-grant.ts';
+import { collectGrant, issuedAnswer, type GrantAnswer, statusOf } from './collect-grant.ts';
+import { giveOutToken } from './give-out.ts';
 import { issue, type Issue, type IssueGrantDeps, type Issued, type Way, wayOf } from './issue-grant.ts';
 import { isConflict } from './lost-race.ts';
 import { requestHash } from './request-hash.ts';
@@ -76,7 +77,7 @@ export function requestGrant(deps: RequestGrantDeps): UseCase<RequestGrantReques
       const hash = requestHash({ ...request, tenantId, sessionId, runId });
       const asked = { request, session, resource, hash, details };
 
-      if (found !== null) return collectGrant(deps, context, sameRequest(found, asked));
+      if (found !== null) return collectAgain(deps, context, found, asked);
       try {
         return await decide(deps, context, asked);
       } catch (error) {
@@ -84,7 +85,7 @@ export function requestGrant(deps: RequestGrantDeps): UseCase<RequestGrantReques
         if (request.requestId === null || !isConflict(error)) throw error;
         const first = await deps.repository.findGrantByRequestId(tenantId, sessionId, request.requestId);
         if (first === null) throw error;
-        return collectGrant(deps, context, sameRequest(first, asked));
+        return collectAgain(deps, context, first, asked);
       }
     });
 }
@@ -111,16 +112,16 @@ async function decide(deps: RequestGrantDeps, context: CallContext, asked: Asked
   const question = { session, tool, capability, resource, deliveryMode, ttlSeconds, now: deps.clock.now() };
   const decision = deps.grants.decide(question);
   if (!decision.allowed) throw forbidden(decision.reason, decision.message, { rule: decision.rule });
-  const way = wayOf(deps, capability, resource, deliveryMode);
+  const way = wayOf(deps, capability, resource, deliveryMode, decision.permissions);
   if (decision.approval === null) {
     const issuing = await putOnRecord(deps, context, asked, decision, way, null);
-    return issuedAnswer(await issuing.finish());
+    return answerTo(deps, context, session, await issuing.finish());
   }
 
   const approval = await deps.repository.findApprovalOfRequest(session.tenantId, session.id, hash);
   if (approval !== null && mayReuse(approval, decision.approval)) {
     const issuing = await approveAgain(deps, context, asked, decision, way, approval);
-    if (issuing !== null) return issuedAnswer(await issuing.finish());
+    if (issuing !== null) return answerTo(deps, context, session, await issuing.finish());
   }
   const stillWaits = approval?.state === 'pending' && question.now < approval.expiresAt;
   if (stillWaits && (request.requestId === null || decision.approval.reuse)) {
@@ -143,7 +144,23 @@ function mayReuse(approval: Approval, rule: ApprovalRule): boolean {
   );
 }
 
-const issuedAnswer = ({ grant, delivery }: Issued): GrantAnswer => ({ ...statusOf(grant), delivery });
+/** Who asks again gets what was issued, but a token that was given out: the answer that held it is not to be had a second time. */
+async function collectAgain(deps: RequestGrantDeps, context: CallContext, grant: Grant, asked: Asked): Promise<GrantAnswer> {
+  const same = sameRequest(grant, asked);
+  if (same.state === 'delivered') {
+    throw conflict('request_id: the token of this grant was given out already; ask anew, with another request_id');
+  }
+  return collectGrant(deps, context, asked.session, same);
+}
+
+async function answerTo(
+  deps: RequestGrantDeps,
+  context: CallContext,
+  session: ActiveSession,
+  issued: Issued,
+): Promise<GrantAnswer> {
+  return issuedAnswer(issued.delivery === null ? await giveOutToken(deps, context, { session, ...issued }) : issued);
+}
 
 /** Approves by a yes that was given before, for no longer than it was given for. Null when it was taken back since, by a revocation. */
 async function approveAgain(

@@ -1,13 +1,14 @@
-import { endArtifact, type IssuedWrappedSecret } from '../domain/artifact.ts';
+import type { IssuedSecret } from '../domain/artifact.ts';
 import type { CallContext } from '../domain/call-context.ts';
 import type { Deliveries, UnwrappedField } from '../domain/delivery.ts';
 import { conflict, invalidRequest, notFound } from '../domain/errors.ts';
-import { type LiveGrant, useGrant } from '../domain/grant.ts';
+import type { LiveGrant } from '../domain/grant.ts';
 import type { ArtifactId } from '../domain/ids.ts';
 import type { GrantRepository } from '../domain/repository.ts';
 import type { ActiveSession } from '../domain/session.ts';
-import { type AuditDeps, auditEvent, auditRefusals, grantSubject, type Trail } from './audit-trail.ts';
+import { type AuditDeps, auditRefusals, type Trail } from './audit-trail.ts';
 import { type AuthenticateSessionDeps, authenticateSessionWith } from './authenticate-session.ts';
+import { markOpened } from './give-out.ts';
 import type { UseCase } from './use-case.ts';
 
 export interface UnwrapArtifactRequest {
@@ -34,7 +35,7 @@ export interface UnwrapArtifactDeps extends AuditDeps, AuthenticateSessionDeps {
 interface Openable {
   session: ActiveSession;
   grant: LiveGrant;
-  artifact: IssuedWrappedSecret;
+  artifact: IssuedSecret;
 }
 
 /**
@@ -47,8 +48,8 @@ export function unwrapArtifact(deps: UnwrapArtifactDeps): UseCase<UnwrapArtifact
     auditRefusals(deps, context, 'unwrap.refused', async (trail) => {
       const openable = await findOpenable(deps, request, trail, context);
       // Before it is marked as used: a key service that is away must not cost the only time.
-      const fields = await deps.deliveries.wrapped.open(openable.artifact);
-      await putToUse(deps, context, openable);
+      const fields = await deps.deliveries.secret.open(openable.artifact);
+      await markOpened(deps, context, openable);
       return answerOf(openable.artifact, fields);
     });
 }
@@ -79,25 +80,7 @@ async function findOpenable(
   return { session, grant, artifact };
 }
 
-/** Marks the secret as opened and erases it. Of all who try at once, one succeeds. */
-async function putToUse(
-  deps: UnwrapArtifactDeps,
-  context: CallContext,
-  { session, grant, artifact }: Openable,
-): Promise<void> {
-  const subject = { ...grantSubject(grant), artifactId: artifact.id };
-  const { tenantId, sessionId, id: grantId } = grant;
-  await deps.repository.transact((unit) => {
-    unit.requireNoBlock(session);
-    unit.requireIssuedGrant({ tenantId, sessionId, grantId, orExpired: false });
-    unit.updateArtifact({ expected: 'issued', next: endArtifact(artifact, 'used', deps.clock.now()) });
-    unit.record(auditEvent(deps, context, 'artifact.used', subject));
-    unit.updateGrant({ expected: 'issued', next: useGrant(grant) });
-    unit.record(auditEvent(deps, context, 'grant.used', subject));
-  });
-}
-
-const answerOf = ({ id }: IssuedWrappedSecret, fields: readonly UnwrappedField[]): UnwrapArtifactResponse => ({
+const answerOf = ({ id }: IssuedSecret, fields: readonly UnwrappedField[]): UnwrapArtifactResponse => ({
   artifactId: id,
   origin: '',
   fields: fields.map(({ name, value }) => ({ name, selector: '', value })),

@@ -13,15 +13,15 @@ interface CommonTerms {
 
 /** What a tool holds instead of a credential, known by its hash alone. */
 export type ProxyHandleTerms = CommonTerms & { kind: 'proxy_handle'; handleHash: HandleHash };
-/** A credential that is handed out once. */
-export type WrappedSecretTerms = CommonTerms & { kind: 'wrapped_secret' };
+/** A credential that is handed out once: opened by its session, or given with the answer to it. */
+export type SecretTerms = CommonTerms & { kind: 'wrapped_secret' | 'minted_token' };
 /** What was issued for a grant. */
-export type ArtifactTerms = ProxyHandleTerms | WrappedSecretTerms;
+export type ArtifactTerms = ProxyHandleTerms | SecretTerms;
 
 export type IssuedProxyHandle = ProxyHandleTerms & { state: 'issued' };
 /** Only while it is issued is the secret there. */
-export type IssuedWrappedSecret = WrappedSecretTerms & { state: 'issued'; sealed: SealedSecret };
-export type IssuedArtifact = IssuedProxyHandle | IssuedWrappedSecret;
+export type IssuedSecret = SecretTerms & { state: 'issued'; sealed: SealedSecret };
+export type IssuedArtifact = IssuedProxyHandle | IssuedSecret;
 export type EndedArtifact = ArtifactTerms & { state: 'used' | 'revoked' | 'expired'; endedAt: Date };
 export type Artifact = IssuedArtifact | EndedArtifact;
 /** An artifact that is found by its handle. */

@@ -13,6 +13,7 @@ export const AUDIT_EVENT_TYPES = [
   'grant.refused',
   'grant.denied',
   'grant.used',
+  'grant.delivered',
   'grant.revoked',
   'grant.expired',
   'grant.collected',

@@ -1,13 +1,16 @@
-import type { IssuedProxyHandle, IssuedWrappedSecret } from './artifact.ts';
+import type { IssuedProxyHandle, IssuedSecret } from './artifact.ts';
 import type { IssuedLease } from './connector.ts';
 import type { ApprovedGrant } from './grant.ts';
 import type { ArtifactId, ProxyHandle } from './ids.ts';
+import type { Secret } from './secret.ts';
 
 /** How an issued grant reaches its user. */
 export type Delivery =
   | { kind: 'proxy_handle'; handle: ProxyHandle; artifactId: ArtifactId }
   /** The secret itself comes from unwrapping the artifact, once. */
-  | { kind: 'wrapped_secret'; artifactId: ArtifactId };
+  | { kind: 'wrapped_secret'; artifactId: ArtifactId }
+  /** Given out with this answer, and never again. */
+  | { kind: 'minted_token'; token: Secret; artifactId: ArtifactId };
 
 /** Turns an approved grant into a handle, which needs nothing from downstream. */
 export interface ProxyDelivery {
@@ -23,16 +26,18 @@ export interface UnwrappedField {
 }
 
 /** Puts a lease's credential into an artifact that can be opened once. */
-export interface WrappedDelivery {
-  /** Seals the credential. The artifact ends with the grant or with the lease, whichever is first. Rejects with `unavailable`. */
-  wrap(grant: ApprovedGrant, lease: IssuedLease, now: Date): Promise<IssuedWrappedSecret>;
-  deliver(artifact: IssuedWrappedSecret): Delivery;
+export interface SecretDelivery {
+  /**
+   * Seals the credential, for the grant's mode of delivery. The artifact ends with the grant or with the lease, whichever is first. Rejects
+   * with `unavailable`.
+   */
+  wrap(grant: ApprovedGrant, lease: IssuedLease, now: Date): Promise<IssuedSecret>;
   /** Opens it; who may, and that it happens once, is the caller's to see to. Rejects with `unavailable`. */
-  open(artifact: IssuedWrappedSecret): Promise<readonly UnwrappedField[]>;
+  open(artifact: IssuedSecret): Promise<readonly UnwrappedField[]>;
 }
 
 /** What stands ready for each mode of delivery. */
 export interface Deliveries {
   proxy: ProxyDelivery;
-  wrapped: WrappedDelivery;
+  secret: SecretDelivery;
 }

@@ -1,6 +1,6 @@
 import type { RefusalReason } from './errors.ts';
 import type { DeliveryMode } from './grant.ts';
-import type { ApprovalRule } from './policy.ts';
+import type { ApprovalRule, Policy } from './policy.ts';
 import type { ResourceRef } from './resource.ts';
 import type { Session } from './session.ts';
 
@@ -25,6 +25,8 @@ export type GrantDecision =
       /** The least of now and `ttlSeconds`, the session's end and the delegation's. */
       expiresAt: Date;
       approval: ApprovalRule | null;
+      /** What a minted token may do; null leaves that to the connector. */
+      permissions: Policy['permissions'];
     }
   | Denial;
 

@@ -75,6 +75,12 @@ export function useGrant(grant: Grant): LiveGrant {
   return { ...grant, state: 'used' };
 }
 
+/** `issued -> delivered`: its token was given out. Throws `conflict` from any other state. */
+export function deliverGrant(grant: Grant): LiveGrant {
+  if (grant.state !== 'issued') throw conflict(`grant is ${grant.state}; it cannot become delivered`);
+  return { ...grant, state: 'delivered' };
+}
+
 /** Ends a grant. Throws `conflict` when its state does not lead there. */
 export function endGrant(grant: Grant, state: EndedGrant['state'], endedAt: Date, endReason: string): EndedGrant {
   requireTransition(grant, state);

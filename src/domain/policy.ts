@@ -42,6 +42,8 @@ export interface Policy {
   /** Whether the session must be bound to a key of its holder. */
   requiresProof: boolean;
   requiredToolTags: readonly string[];
+  /** What a minted token may do, in the downstream system's words; null leaves that to the connector. */
+  permissions: Readonly<Record<string, string>> | null;
   /** Null when the policy asks nothing more. */
   condition: Condition | null;
 }

@@ -4,16 +4,16 @@ import type { ArtifactId, GrantId, RevocationId, TenantId } from './ids.ts';
 export type SealedSecret = string & { readonly __brand: 'SealedSecret' };
 
 /** The artifact that a secret is delivered by. */
-export interface WrappedSecretPlace {
+export interface ArtifactPlace {
   tenantId: TenantId;
   artifactId: ArtifactId;
   grantId: GrantId;
-  purpose: 'wrapped_secret';
+  purpose: 'wrapped_secret' | 'minted_token';
 }
 
 /** What a sealed secret belongs to. It opens in this place and in no other. */
 export type SealingContext =
-  | WrappedSecretPlace
+  | ArtifactPlace
   /** A token that processes share, under the key by which they find it. */
   | { purpose: 'shared_token'; key: string }
   /** A credential that is needed again to revoke it, and stands for its lease id. */

@@ -33,6 +33,7 @@ export const POLICY: Policy = {
   approval: null,
   requiresProof: false,
   requiredToolTags: ['trusted'],
+  permissions: null,
   condition: null,
 };
 

@@ -31,7 +31,7 @@ toldAlone('a field that is not as it should be is told with its place', [
     'a field that is like no other',
     'max_ttl: 15m',
     'max_ttl: 15m\n        budget: 3',
-    '28:9: tenants[0].policies[0].budget: is not a field here; the fields are capability, resource_kind, delivery_modes, default_ttl, max_ttl, approval, require_proof, required_tool_tags, condition',
+    '28:9: tenants[0].policies[0].budget: is not a field here; the fields are capability, resource_kind, delivery_modes, default_ttl, max_ttl, approval, require_proof, required_tool_tags, github_permissions, condition',
   ],
   [
     'a missing field, at the entry that lacks it',

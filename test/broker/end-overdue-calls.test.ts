@@ -123,11 +123,11 @@ describe('a lease of which nobody knows', () => {
 test('a maker that was only slow finds its call closed, and what it made is revoked', async () => {
   const { promise: slow, resolve: goOn } = Promise.withResolvers<undefined>();
   const { deliveries } = world.deps;
-  const wrap: typeof deliveries.wrapped.wrap = async (...args) => {
+  const wrap: typeof deliveries.secret.wrap = async (...args) => {
     await slow;
-    return deliveries.wrapped.wrap(...args);
+    return deliveries.secret.wrap(...args);
   };
-  world.deps.deliveries = { ...deliveries, wrapped: { ...deliveries.wrapped, wrap } };
+  world.deps.deliveries = { ...deliveries, secret: { ...deliveries.secret, wrap } };
   const asked = outcomeOf(world.request(token));
   while (world.ledger.issued().length === 0) await new Promise(setImmediate);
   world.clock.advance(90.1);

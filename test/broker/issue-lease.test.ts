@@ -302,7 +302,7 @@ describe('when what was issued cannot be put on record', () => {
     const { deliveries } = world.deps;
     world.deps.deliveries = {
       ...deliveries,
-      wrapped: { ...deliveries.wrapped, wrap: () => Promise.reject(unavailable('no key')) },
+      secret: { ...deliveries.secret, wrap: () => Promise.reject(unavailable('no key')) },
     };
     expect(await outcomeOf(world.request(token))).toBe('unavailable');
     expect(await onlyGrant()).toMatchObject(COULD_NOT_BE_ISSUED);

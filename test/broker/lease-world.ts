@@ -17,7 +17,7 @@ import { ephemeralKeyRing } from '../../src/crypto/key-ring.ts';
 import { makeIdSource } from '../../src/crypto/random-ids.ts';
 import { makeSecretSealer } from '../../src/crypto/sealed-box.ts';
 import { makeProxyDelivery } from '../../src/delivery/proxy-delivery.ts';
-import { makeWrappedDelivery } from '../../src/delivery/wrapped-delivery.ts';
+import { makeSecretDelivery } from '../../src/delivery/secret-delivery.ts';
 import type { CallContext } from '../../src/domain/call-context.ts';
 import type {
   IssuedLease,
@@ -169,7 +169,7 @@ export async function makeLeaseWorld() {
   const ids = makeIdSource({ clock, handleKey: keys.secretFor('handles') });
   const ledger = new LeaseLedger();
   const sealer = makeSecretSealer({ keys: ephemeralKeyManagement() });
-  const wrapped = makeWrappedDelivery({ sealer, ids });
+  const secret = makeSecretDelivery({ sealer, ids });
   const leases = watchedConnector(inProcessLeaseConnector(ledger), effects);
   const github: { send: (options: SendOptions) => Promise<ProxyAnswer> } = {
     send: () => Promise.reject(new Error('not told what to answer')),
@@ -192,6 +192,7 @@ export async function makeLeaseWorld() {
       ttlSeconds: ttlSeconds ?? GRANT_SECONDS,
       expiresAt: new Date(now.getTime() + (ttlSeconds ?? GRANT_SECONDS) * 1000),
       approval: policy.approval,
+      permissions: null,
     }),
   };
   const connectors = { current: makeStaticResolver([leases, gitHub]) };
@@ -210,7 +211,7 @@ export async function makeLeaseWorld() {
     runtime,
     grants,
     connectors: connectors.current,
-    deliveries: { proxy: makeProxyDelivery(ids), wrapped },
+    deliveries: { proxy: makeProxyDelivery(ids), secret },
     sessions: { decide: () => ({ allowed: true }), explain: () => [] },
     tokens: makeSessionTokens({ keys, issuer: ISSUER, clock }),
     proofs: { verify: () => Promise.reject(new Error('nothing here is bound to a key')) },
@@ -249,7 +250,7 @@ export async function makeLeaseWorld() {
 
   const world = {
     ...{ clock, audit, stored, repository, runtime, ids, ledger, effects, deps, workerDeps, broker, worker, policy, random },
-    ...{ connectors, leases, gitHub, github, sealer, wrapped },
+    ...{ connectors, leases, gitHub, github, sealer, secret },
     /** A session of an hour on record, and its token. */
     async openSession(changes: Partial<ActiveSession> = {}): Promise<{ session: ActiveSession; token: string }> {
       const now = clock.now();

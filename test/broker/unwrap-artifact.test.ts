@@ -165,12 +165,12 @@ describe('between opening and committing', () => {
   /** Does something after the secret was opened and before that is on record. */
   const openingThen = (meanwhile: () => Promise<unknown>) => {
     const { deliveries } = world.deps;
-    const open: typeof deliveries.wrapped.open = async (sealed) => {
-      const fields = await deliveries.wrapped.open(sealed);
+    const open: typeof deliveries.secret.open = async (sealed) => {
+      const fields = await deliveries.secret.open(sealed);
       await meanwhile();
       return fields;
     };
-    world.deps.deliveries = { ...deliveries, wrapped: { ...deliveries.wrapped, open } };
+    world.deps.deliveries = { ...deliveries, secret: { ...deliveries.secret, open } };
     return outcomeOf(world.unwrap(token, artifactId));
   };
   const seconds = (count: number) => new Date(world.clock.now().getTime() + count * 1000);
@@ -222,8 +222,8 @@ describe('between opening and committing', () => {
 
 test('a key service that is away loses nothing', async () => {
   const { deliveries } = world.deps;
-  const away = { ...deliveries.wrapped, open: () => Promise.reject(unavailable('no key')) };
-  world.deps.deliveries = { ...deliveries, wrapped: away };
+  const away = { ...deliveries.secret, open: () => Promise.reject(unavailable('no key')) };
+  world.deps.deliveries = { ...deliveries, secret: away };
   expect(await outcomeOf(world.unwrap(token, artifactId))).toBe('unavailable');
   expect(await artifact()).toMatchObject({ state: 'issued' });
   world.deps.deliveries = deliveries;

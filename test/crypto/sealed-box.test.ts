@@ -6,10 +6,10 @@ import { makeSecretSealer, MAX_SECRET_BYTES } from '../../src/crypto/sealed-box.
 import { unavailable } from '../../src/domain/errors.ts';
 import type { ArtifactId, GrantId, RevocationId, TenantId } from '../../src/domain/ids.ts';
 import type { KeyManagement } from '../../src/domain/key-management.ts';
-import type { SealedSecret, SealingContext, WrappedSecretPlace } from '../../src/domain/sealing.ts';
+import type { SealedSecret, SealingContext, ArtifactPlace } from '../../src/domain/sealing.ts';
 import recorded from './sealed-box-vectors.json' with { type: 'json' };
 
-const CONTEXT: WrappedSecretPlace = {
+const CONTEXT: ArtifactPlace = {
   tenantId: 't_acme' as TenantId,
   artifactId: 'art_1' as ArtifactId,
   grantId: 'gr_1' as GrantId,
@@ -75,7 +75,7 @@ describe('a sealed secret', () => {
 
 describe('what was sealed by an earlier version', () => {
   const old = makeSecretSealer({ keys: makeLocalKeyManagement(recorded.keys.map((key) => Buffer.from(key, 'base64'))) });
-  const vectors = recorded.vectors.map((vector) => ({ ...vector, context: vector.context as WrappedSecretPlace }));
+  const vectors = recorded.vectors.map((vector) => ({ ...vector, context: vector.context as ArtifactPlace }));
 
   test.each(vectors)('still opens: $name', async ({ sealed, context, plaintext }) => {
     expect(await old.open(sealed as SealedSecret, context)).toBe(plaintext);
@@ -124,7 +124,7 @@ describe('a sealed secret that was tampered with does not open', () => {
     }
   });
 
-  test.each<[name: string, elsewhere: Partial<Record<keyof WrappedSecretPlace, string>>]>([
+  test.each<[name: string, elsewhere: Partial<Record<keyof ArtifactPlace, string>>]>([
     ['to another tenant', { tenantId: 't_umbrella' }],
     ['to another artifact', { artifactId: 'art_2' }],
     ['to another grant', { grantId: 'gr_2' }],

@@ -13,7 +13,7 @@ import { ephemeralKeyRing } from '../../src/crypto/key-ring.ts';
 import { makeIdSource } from '../../src/crypto/random-ids.ts';
 import { makeSecretSealer } from '../../src/crypto/sealed-box.ts';
 import { makeProxyDelivery } from '../../src/delivery/proxy-delivery.ts';
-import { makeWrappedDelivery } from '../../src/delivery/wrapped-delivery.ts';
+import { makeSecretDelivery } from '../../src/delivery/secret-delivery.ts';
 import type { PendingApproval } from '../../src/domain/approval.ts';
 import type { CallContext } from '../../src/domain/call-context.ts';
 import type { Connector } from '../../src/domain/connector.ts';
@@ -121,6 +121,7 @@ const allows: GrantAuthorizer = {
     ttlSeconds: ttlSeconds ?? 600,
     expiresAt: new Date(now.getTime() + 600_000),
     approval: { requiredApprovers: 1, ttlSeconds: APPROVAL_SECONDS, reuse: false },
+    permissions: null,
   }),
 };
 
@@ -157,7 +158,7 @@ export async function makeWorld(...receivers: Receiver[]) {
     sessions: { decide: () => ({ allowed: true }), explain: () => [] },
     grants: allows,
     connectors: makeStaticResolver([github]),
-    deliveries: { proxy: makeProxyDelivery(ids), wrapped: makeWrappedDelivery({ sealer, ids }) },
+    deliveries: { proxy: makeProxyDelivery(ids), secret: makeSecretDelivery({ sealer, ids }) },
   };
   const waker = { woken: 0 };
   const notifications = makeApprovalNotifications({ ids, notifiers, wake: () => void (waker.woken += 1) });

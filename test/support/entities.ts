@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { v7 } from 'uuid';
 import type { ApprovalDecision, PendingApproval } from '../../src/domain/approval.ts';
-import type { IssuedProxyHandle, IssuedWrappedSecret } from '../../src/domain/artifact.ts';
+import type { IssuedProxyHandle, IssuedSecret } from '../../src/domain/artifact.ts';
 import type { AuditEvent } from '../../src/domain/audit-event.ts';
 import type { Block } from '../../src/domain/block.ts';
 import type { Delegation } from '../../src/domain/delegation.ts';
@@ -212,8 +212,8 @@ export const aLeaseGrant = (session: ActiveSession, overrides: Partial<ApprovedG
 /** The wrapped secret of a grant, and as long as it; no two are sealed alike. */
 export function aWrappedSecret(
   grant: ApprovedGrant | LiveGrant,
-  overrides: Partial<IssuedWrappedSecret> = {},
-): IssuedWrappedSecret {
+  overrides: Partial<IssuedSecret> = {},
+): IssuedSecret {
   return {
     id: 'artifactId' in grant ? grant.artifactId : anArtifactId(),
     tenantId: grant.tenantId,

@@ -149,6 +149,9 @@ const policy = z.strictObject({
   approval,
   require_proof: z.boolean().default(false).describe('Whether the session must be bound to a key of its holder (DPoP).'),
   required_tool_tags: z.array(name).default([]).describe('Trust tags that the tool must have, all of them.'),
+  github_permissions: permissionsSchema
+    .optional()
+    .describe('What a minted token may do at GitHub; what the reads of the proxy need when it is left out.'),
   condition: z
     .string({ error: mistake(CONDITION) })
     .min(1, { error: mistake(CONDITION) })

@@ -138,6 +138,7 @@ function toPolicy(tenant: string, entry: PolicyEntry): Policy {
         : { requiredApprovers: approval.required, ttlSeconds: secondsOf(approval.ttl), reuse: approval.reuse },
     requiresProof: entry.require_proof,
     requiredToolTags: entry.required_tool_tags,
+    permissions: entry.github_permissions ?? null,
     condition: condition === undefined ? null : compileCondition(condition),
   };
 }

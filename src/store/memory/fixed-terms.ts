@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ApprovalTerms } from '../../domain/approval.ts';
-import type { ProxyHandleTerms, WrappedSecretTerms } from '../../domain/artifact.ts';
+import type { ProxyHandleTerms, SecretTerms } from '../../domain/artifact.ts';
 import type { GrantTerms } from '../../domain/grant.ts';
 import type { NotificationTerms } from '../../domain/notification.ts';
 import type { RevocationTerms } from '../../domain/revocation.ts';
@@ -10,7 +10,7 @@ import type { SessionTerms } from '../../domain/session.ts';
 type Every<Terms> = Readonly<Record<keyof Terms, true>>;
 
 /** The terms of whichever kind of artifact: a kind has none that are another's. */
-export type ArtifactTerms = Partial<Record<keyof ProxyHandleTerms | keyof WrappedSecretTerms, unknown>>;
+export type ArtifactTerms = Partial<Record<keyof ProxyHandleTerms | keyof SecretTerms, unknown>>;
 
 export const SESSION_TERMS: Every<SessionTerms> = {
   id: true,

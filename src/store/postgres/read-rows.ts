@@ -132,7 +132,7 @@ export function readArtifact(row: Row, prefix = ''): Artifact {
     expiresAt: read.date('expires_at'),
   };
   const state = read.oneOf('state', ['issued', 'used', 'revoked', 'expired']);
-  const kind = read.oneOf('kind', ['proxy_handle', 'wrapped_secret']);
+  const kind = read.oneOf('kind', ['proxy_handle', 'wrapped_secret', 'minted_token']);
   if (kind === 'proxy_handle') {
     const terms = { ...common, kind, handleHash: read.text('handle_hash') as HandleHash };
     return state === 'issued' ? { ...terms, state } : { ...terms, state, endedAt: read.date('ended_at') };

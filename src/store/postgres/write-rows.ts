@@ -81,7 +81,7 @@ export const artifactRow = (artifact: Artifact) => ({
   expires_at: artifact.expiresAt,
   state: artifact.state,
   ...(artifact.state !== 'issued' ? { ended_at: artifact.endedAt } : {}),
-  ...(artifact.state === 'issued' && artifact.kind === 'wrapped_secret' ? { sealed: artifact.sealed } : {}),
+  ...(artifact.state === 'issued' && artifact.kind !== 'proxy_handle' ? { sealed: artifact.sealed } : {}),
 });
 
 export const approvalRow = (approval: Approval) => ({

@@ -45,7 +45,12 @@ const encodeGrantAnswer = (answer: GrantAnswer): z.output<typeof schemas.request
 
 function encodeDelivery(delivery: Delivery): z.output<typeof schemas.delivery> {
   const { kind, artifactId } = delivery;
-  return { kind, handle: kind === 'proxy_handle' ? delivery.handle : undefined, artifact_id: artifactId };
+  return {
+    kind,
+    handle: kind === 'proxy_handle' ? delivery.handle : undefined,
+    token: kind === 'minted_token' ? delivery.token.reveal() : undefined,
+    artifact_id: artifactId,
+  };
 }
 
 const requestGrant = describeJson({

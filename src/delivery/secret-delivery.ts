@@ -1,27 +1,27 @@
 import { z } from 'zod';
-import type { IssuedWrappedSecret, WrappedSecretTerms } from '../domain/artifact.ts';
-import type { WrappedDelivery } from '../domain/delivery.ts';
+import type { IssuedSecret, SecretTerms } from '../domain/artifact.ts';
+import type { SecretDelivery } from '../domain/delivery.ts';
 import type { IdSource } from '../domain/id-source.ts';
 import type { SealingContext, SecretSealer } from '../domain/sealing.ts';
 
 /** What is sealed. Strict: a part that this version does not know must not be dropped in silence. */
 const Fields = z.array(z.strictObject({ name: z.string(), value: z.string() }));
 
-export interface WrappedDeliveryConfig {
+export interface SecretDeliveryConfig {
   sealer: SecretSealer;
   ids: Pick<IdSource, 'artifactId'>;
 }
 
 /** Delivers an artifact in which the credential lies sealed. */
-export function makeWrappedDelivery({ sealer, ids }: WrappedDeliveryConfig): WrappedDelivery {
+export function makeSecretDelivery({ sealer, ids }: SecretDeliveryConfig): SecretDelivery {
   return {
     async wrap(grant, lease, now) {
-      const terms: WrappedSecretTerms = {
+      const terms: SecretTerms = {
         id: ids.artifactId(),
         tenantId: grant.tenantId,
         sessionId: grant.sessionId,
         grantId: grant.id,
-        kind: 'wrapped_secret',
+        kind: grant.deliveryMode === 'minted_token' ? 'minted_token' : 'wrapped_secret',
         createdAt: now,
         expiresAt: lease.expiresAt < grant.expiresAt ? lease.expiresAt : grant.expiresAt,
       };
@@ -30,17 +30,15 @@ export function makeWrappedDelivery({ sealer, ids }: WrappedDeliveryConfig): Wra
       return { ...terms, state: 'issued', sealed };
     },
 
-    deliver: ({ id }) => ({ kind: 'wrapped_secret', artifactId: id }),
-
-    open: async (artifact: IssuedWrappedSecret) => parseFields(await sealer.open(artifact.sealed, placeOf(artifact))),
+    open: async (artifact: IssuedSecret) => parseFields(await sealer.open(artifact.sealed, placeOf(artifact))),
   };
 }
 
-const placeOf = ({ tenantId, id, grantId }: WrappedSecretTerms): SealingContext => ({
+const placeOf = ({ tenantId, id, grantId, kind }: SecretTerms): SealingContext => ({
   tenantId,
   artifactId: id,
   grantId,
-  purpose: 'wrapped_secret',
+  purpose: kind,
 });
 
 function parseFields(text: string): z.infer<typeof Fields> {

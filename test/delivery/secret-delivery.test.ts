@@ -2,8 +2,8 @@ import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { ephemeralKeyManagement } from '../../src/crypto/kek-file.ts';
 import { makeSecretSealer } from '../../src/crypto/sealed-box.ts';
-import { makeWrappedDelivery } from '../../src/delivery/wrapped-delivery.ts';
-import type { IssuedWrappedSecret } from '../../src/domain/artifact.ts';
+import { makeSecretDelivery } from '../../src/delivery/secret-delivery.ts';
+import type { IssuedSecret } from '../../src/domain/artifact.ts';
 import type { IssuedLease } from '../../src/domain/connector.ts';
 import { unavailable } from '../../src/domain/errors.ts';
 import type { ArtifactId, GrantId, TenantId } from '../../src/domain/ids.ts';
@@ -12,7 +12,7 @@ import { after, aGrant, anArtifactId, aSession } from '../support/entities.ts';
 
 const PASSWORD = 'canary-"\\\n🔑';
 const sealer = makeSecretSealer({ keys: ephemeralKeyManagement() });
-const wrapped = makeWrappedDelivery({ sealer, ids: { artifactId: anArtifactId } });
+const wrapped = makeSecretDelivery({ sealer, ids: { artifactId: anArtifactId } });
 const grant = aGrant(aSession(), { deliveryMode: 'wrapped_secret', expiresAt: after(600) });
 
 const aLease = (overrides: Partial<IssuedLease> = {}): IssuedLease => ({
@@ -59,9 +59,10 @@ describe('a wrapped secret', () => {
     expect(artifact.expiresAt).toEqual(after(expected));
   });
 
-  test('is delivered as its id alone', async () => {
-    const artifact = await wrapped.wrap(grant, aLease(), after(1));
-    expect(wrapped.deliver(artifact)).toEqual({ kind: 'wrapped_secret', artifactId: artifact.id });
+  test('is of the kind that the grant is delivered as, and opens as no other', async () => {
+    const minted = await wrapped.wrap({ ...grant, deliveryMode: 'minted_token' }, aLease(), after(1));
+    expect(minted.kind).toBe('minted_token');
+    await expect(wrapped.open({ ...minted, kind: 'wrapped_secret' })).rejects.toThrow();
   });
 
   test('keeps a credential of no field, and of fields that are named alike', async () => {
@@ -72,7 +73,7 @@ describe('a wrapped secret', () => {
     }
   });
 
-  test.each<[name: string, moved: Partial<IssuedWrappedSecret>]>([
+  test.each<[name: string, moved: Partial<IssuedSecret>]>([
     ['another artifact', { id: 'art_other' as ArtifactId }],
     ['another grant', { grantId: 'gr_other' as GrantId }],
     ['another tenant', { tenantId: 't_umbrella' as TenantId }],
@@ -99,7 +100,7 @@ describe('a wrapped secret', () => {
 
   test('is unavailable while no key can be had', async () => {
     const away = () => Promise.reject(unavailable('no key'));
-    const cut = makeWrappedDelivery({ sealer: { seal: away, open: away }, ids: { artifactId: anArtifactId } });
+    const cut = makeSecretDelivery({ sealer: { seal: away, open: away }, ids: { artifactId: anArtifactId } });
     await expect(cut.wrap(grant, aLease(), after(1))).rejects.toMatchObject({ code: 'unavailable' });
     const artifact = await wrapped.wrap(grant, aLease(), after(1));
     await expect(cut.open(artifact)).rejects.toMatchObject({ code: 'unavailable' });
