@@ -210,10 +210,7 @@ export const aLeaseGrant = (session: ActiveSession, overrides: Partial<ApprovedG
   });
 
 /** The wrapped secret of a grant, and as long as it; no two are sealed alike. */
-export function aWrappedSecret(
-  grant: ApprovedGrant | LiveGrant,
-  overrides: Partial<IssuedSecret> = {},
-): IssuedSecret {
+export function aWrappedSecret(grant: ApprovedGrant | LiveGrant, overrides: Partial<IssuedSecret> = {}): IssuedSecret {
   return {
     id: 'artifactId' in grant ? grant.artifactId : anArtifactId(),
     tenantId: grant.tenantId,
