@@ -10,7 +10,7 @@ export interface Connector {
   readonly resourceKind: ResourceKind;
   readonly capabilities: readonly string[];
   readonly deliveryModes: readonly DeliveryMode[];
-  /** Throws `invalid_request` when the resource's name is not one this system can have. */
+  /** Throws `invalid_request` when the resource's name is not one this system can have, and `not_found` when it is known not to have it. */
   checkResource(resource: ResourceRef): void;
 }
 

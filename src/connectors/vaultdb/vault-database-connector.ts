@@ -78,15 +78,20 @@ class VaultDatabaseConnector implements LeaseConnector {
     this.longestLeaseSeconds = config.longestLeaseSeconds;
   }
 
-  checkResource({ name }: ResourceRef): void {
+  checkResource(resource: ResourceRef): void {
+    this.#roleOf(resource);
+  }
+
+  #roleOf({ name }: ResourceRef): DatabaseRole {
     const problem = nameProblem(name, this.#config.allowedSuffixes);
     if (problem !== null) throw invalidRequest(`resource_ref: ${problem}`);
+    const role = this.#roles.get(name);
+    if (role === undefined) throw notFound('resource_ref: no such database role is configured');
+    return role;
   }
 
   async issue({ resource, expiresAt, signal }: IssueRequest): Promise<IssuedLease> {
-    this.checkResource(resource);
-    const role = this.#roles.get(resource.name);
-    if (role === undefined) throw notFound('resource_ref: no such database role is configured');
+    const role = this.#roleOf(resource);
     const asked = {
       what: `the database role ${role.name}`,
       needs: `read on ${role.mount}/creds/${role.name} and update on sys/leases/renew and sys/leases/revoke`,

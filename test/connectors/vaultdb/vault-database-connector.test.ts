@@ -146,8 +146,10 @@ describe('what is asked for', () => {
   );
 
   it('must be a role that is configured', async () => {
-    const issuing = (await byToken()).issue(request(undefined, 60, parseResourceRef('dbrole:other_ro')));
-    await expect(issuing).rejects.toMatchObject({ code: 'not_found' });
+    const connector = await byToken();
+    const other = parseResourceRef('dbrole:other_ro');
+    expect(() => connector.checkResource(other)).toThrow(/no such database role/);
+    await expect(connector.issue(request(undefined, 60, other))).rejects.toMatchObject({ code: 'not_found' });
   });
 
   it.each([
