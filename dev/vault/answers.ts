@@ -17,6 +17,8 @@ export const notFound = (): VaultError => new VaultError(404);
 export const noHandler = (path: string): VaultError =>
   new VaultError(404, `no handler for route "${path}". route entry not found.`);
 export const badRequest = (text: string): VaultError => new VaultError(400, text);
+/** How Vault words what went wrong on its side, or at a system that it asked. */
+export const failed = (text: string): VaultError => new VaultError(500, `1 error occurred:\n\t* ${text}\n\n`);
 
 /** What a login, or a token that was made or renewed, answers with. */
 export interface Auth {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { errors, importSPKI, jwtVerify } from 'jose';
 import { z } from 'zod';
 import type { Clock } from '../../src/domain/clock.ts';
-import { badRequest, envelope, notFound, permissionDenied } from './answers.ts';
+import { badRequest, envelope, notFound, permissionDenied, VaultError } from './answers.ts';
 import { duration, SYSTEM_TTL_SECONDS } from './durations.ts';
 import { bodyOf, type Handler, ok, tokenOf, type VaultCall } from './request.ts';
 import type { Token, Tokens } from './tokens.ts';
@@ -31,6 +31,7 @@ export function appRoleMethod(mount: string, tokens: Tokens, clock: Clock): Hand
   const roles = new Map<string, z.infer<typeof AppRole> & { roleId: string; secretIds: Map<string, SecretId> }>();
   const login = (call: VaultCall) => {
     const asked = bodyOf(call, z.object({ role_id: z.string().default(''), secret_id: z.string().default('') }));
+    if (asked.role_id === '') throw badRequest('missing role_id');
     const [name, role] = [...roles].find(([, { roleId }]) => roleId === asked.role_id) ?? [];
     const secret = role?.secretIds.get(asked.secret_id);
     const isOver = secret?.expiresAt != null && clock.now() >= secret.expiresAt;
@@ -91,8 +92,12 @@ export function kubernetesMethod(mount: string, tokens: Tokens, clock: Clock): H
     if (role === undefined) throw badRequest(`invalid role name "${name}"`);
     const account = await verified(jwt, keys, role.audience, clock.now());
     const allows = (bound: readonly string[], own: string): boolean => bound.includes('*') || bound.includes(own);
-    if (!allows(role.bound_service_account_namespaces, account.namespace)) throw permissionDenied();
-    if (!allows(role.bound_service_account_names, account.serviceaccount.name)) throw permissionDenied();
+    if (!allows(role.bound_service_account_names, account.serviceaccount.name)) {
+      throw new VaultError(403, 'service account name not authorized');
+    }
+    if (!allows(role.bound_service_account_namespaces, account.namespace)) {
+      throw new VaultError(403, 'namespace not authorized');
+    }
     const metadata = {
       role: name,
       service_account_name: account.serviceaccount.name,
@@ -116,11 +121,14 @@ export function kubernetesMethod(mount: string, tokens: Tokens, clock: Clock): H
   };
 }
 
+/** Clocks may differ by so much: https://pkg.go.dev/github.com/go-jose/go-jose/v4/jwt#DefaultLeeway, as Vault has it. */
+const SKEW_SECONDS = 60;
+
 async function verified(jwt: string, pems: readonly string[], audience: string | undefined, currentDate: Date) {
   for (const pem of pems) {
     try {
       const key = await importSPKI(pem, 'RS256');
-      const options = { currentDate, ...(audience !== undefined && { audience }) };
+      const options = { currentDate, clockTolerance: SKEW_SECONDS, ...(audience !== undefined && { audience }) };
       const { payload } = await jwtVerify(jwt, key, options);
       return claims.parse(payload)['kubernetes.io'];
     } catch (error) {
@@ -137,7 +145,7 @@ const loginToken = (tokens: Tokens, mount: string, role: TokenRules, metadata: R
     path: `auth/${mount}/login`,
     displayName: mount,
     ttlSeconds: role.token_ttl > 0 ? role.token_ttl : SYSTEM_TTL_SECONDS,
-    explicitMaxTtlSeconds: role.token_max_ttl,
+    maxTtlSeconds: role.token_max_ttl,
     periodSeconds: role.token_period,
   });
 
@@ -161,6 +169,8 @@ export function tokenMethod(tokens: Tokens): Handler {
   const create = (call: VaultCall, isOrphan: boolean) => {
     const asked = bodyOf(call, NewToken);
     const own = tokenOf(call);
+    // Or it would escape its own number.
+    if (own.usesLeft !== 0) throw badRequest('restricted use token cannot generate child tokens');
     const policies = asked.policies ?? own.policies;
     // Nobody makes a token that may more than their own.
     if (!own.policies.includes('root') && !policies.every((name) => name === 'default' || own.policies.includes(name))) {
@@ -201,12 +211,14 @@ export function tokenMethod(tokens: Tokens): Handler {
       case 'POST renew-self':
         return renewed(tokenOf(call), call);
       case 'POST renew':
+        if (!tokens.isThere(bodyOf(call, named).token)) throw badRequest('token not found');
         return renewed(tokens.find(bodyOf(call, named).token), call);
       case 'POST revoke-self':
         await tokens.revoke(tokenOf(call).id);
         return 'no_content';
       case 'POST revoke':
-        await tokens.revoke(tokens.find(bodyOf(call, named).token).id);
+        // One that is not there is over, as it should be.
+        await tokens.revoke(bodyOf(call, named).token);
         return 'no_content';
       case 'POST revoke-accessor':
         await tokens.revoke(tokens.byAccessor(bodyOf(call, accessed).accessor).id);

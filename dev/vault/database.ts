@@ -2,7 +2,7 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { Client, escapeIdentifier, Pool } from 'pg';
 import { z } from 'zod';
 import type { Clock } from '../../src/domain/clock.ts';
-import { badRequest, envelope, VaultError } from './answers.ts';
+import { badRequest, envelope, failed, notFound } from './answers.ts';
 import { duration, SYSTEM_TTL_SECONDS } from './durations.ts';
 import type { Leases } from './leases.ts';
 import { bodyOf, type Handler, ok, tokenOf, type VaultCall } from './request.ts';
@@ -92,7 +92,7 @@ export class DatabaseEngine {
 
   async #readRole(name: string) {
     const role = this.#roles.get(name);
-    if (role === undefined) throw new VaultError(404);
+    if (role === undefined) throw notFound();
     return Promise.resolve(ok(envelope({ data: { ...role, credential_type: 'password' } })));
   }
 
@@ -102,13 +102,10 @@ export class DatabaseEngine {
     const config = this.#connections.get(role.db_name);
     const pool = this.#pools.get(role.db_name);
     if (config === undefined || pool === undefined) {
-      throw new VaultError(
-        500,
-        `1 error occurred:\n\t* failed to find entry for connection with name: "${role.db_name}"\n\n`,
-      );
+      throw failed(`failed to find entry for connection with name: "${role.db_name}"`);
     }
     if (!config.allowed_roles.some((allowed) => allowed === '*' || allowed === name)) {
-      throw new VaultError(500, `1 error occurred:\n\t* "${name}" is not an allowed role\n\n`);
+      throw failed(`"${name}" is not an allowed role`);
     }
     const token = tokenOf(call);
     const now = this.#clock.now();
@@ -138,7 +135,9 @@ const timestamp = (at: Date): string => at.toISOString().replace('T', ' ').repla
 
 /** Statements of the operator's own, with what the plugin puts in; it quotes nothing either. */
 async function runAll(pool: Pool, texts: readonly string[], values: Readonly<Record<string, string>>): Promise<void> {
-  const client = await pool.connect();
+  const client = await pool.connect().catch(() => {
+    throw failed('error verifying connection: failed to connect');
+  });
   try {
     await client.query('BEGIN');
     for (const text of texts)
@@ -146,10 +145,7 @@ async function runAll(pool: Pool, texts: readonly string[], values: Readonly<Rec
     await client.query('COMMIT');
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);
-    throw new VaultError(
-      500,
-      `1 error occurred:\n\t* failed to execute query: ${error instanceof Error ? error.message : ''}\n\n`,
-    );
+    throw failed(`failed to execute query: ${error instanceof Error ? error.message : ''}`);
   } finally {
     client.release();
   }

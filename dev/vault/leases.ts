@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../src/domain/clock.ts';
 import { badRequest } from './answers.ts';
+import { goDuration } from './durations.ts';
 
 /** Something that ends by itself, or when it is revoked, or with the token that it was issued by. */
 export interface Lease {
@@ -23,6 +24,8 @@ export interface Renewal {
 }
 
 const MAX_ID_BYTES = 18;
+/** How long a lease that could not be revoked, or whose Vault is sealed, waits until it is tried again. */
+const AGAIN_MS = 10_000;
 
 /** Leases of one Vault. */
 export class Leases {
@@ -33,8 +36,12 @@ export class Leases {
   /** What runs out just now. */
   readonly #underWay = new Set<Promise<void>>();
 
-  constructor(clock: Clock) {
+  /** While it is sealed, a Vault revokes nothing. */
+  readonly #isSealed: () => boolean;
+
+  constructor(clock: Clock, isSealed: () => boolean) {
     this.#clock = clock;
+    this.#isSealed = isSealed;
   }
 
   /** `PATH/RANDOM`, as lease ids are. */
@@ -65,12 +72,13 @@ export class Leases {
     const now = this.#clock.now();
     const asked = increment === 0 ? (lease.expiresAt.getTime() - lease.issuedAt.getTime()) / 1000 : increment;
     const left = (lease.issuedAt.getTime() - now.getTime()) / 1000 + lease.maxTtlSeconds;
+    if (left < 0) throw badRequest('past the max TTL, cannot renew');
     const ttlSeconds = Math.floor(Math.min(asked, left));
     lease.expiresAt = new Date(now.getTime() + ttlSeconds * 1000);
     lease.renewedAt = now;
     this.#schedule(lease);
     await lease.extend(lease.expiresAt);
-    const capped = `TTL of "${asked}s" exceeded the effective max_ttl of "${Math.floor(left)}s"; TTL value is capped accordingly`;
+    const capped = `TTL of "${goDuration(asked)}" exceeded the effective max_ttl of "${goDuration(ttlSeconds)}"; TTL value is capped accordingly`;
     return { lease, ttlSeconds, warnings: asked > left ? [capped] : null };
   }
 
@@ -84,8 +92,20 @@ export class Leases {
     this.#forget(id);
   }
 
+  /** Revokes it after the answer, as Vault does unless told to wait; what fails is tried again. */
+  revokeLater(id: string): void {
+    const lease = this.#leases.get(id);
+    if (lease !== undefined) this.inBackground(this.#revokeOverdue(lease));
+  }
+
   async revokeAll(which: (lease: Lease) => boolean): Promise<void> {
     for (const lease of [...this.#leases.values()]) if (which(lease)) await this.revoke(lease.id);
+  }
+
+  /** For `settled` to wait for. */
+  inBackground(work: Promise<void>): void {
+    const done: Promise<void> = work.catch(() => undefined).finally(() => this.#underWay.delete(done));
+    this.#underWay.add(done);
   }
 
   /** Resolves when what has run out is gone. */
@@ -98,16 +118,23 @@ export class Leases {
   }
 
   #schedule(lease: Lease): void {
+    this.#revokeIn(lease.expiresAt.getTime() - this.#clock.now().getTime(), lease);
+  }
+
+  #revokeIn(delayMs: number, lease: Lease): void {
     this.#cancels.get(lease.id)?.();
-    const delay = lease.expiresAt.getTime() - this.#clock.now().getTime();
-    const cancel = this.#clock.schedule(delay, () => {
-      const revoking: Promise<void> = this.revoke(lease.id)
-        // Vault tries it again; whoever asks sees that it is still there.
-        .catch(() => undefined)
-        .finally(() => this.#underWay.delete(revoking));
-      this.#underWay.add(revoking);
-    });
+    const cancel = this.#clock.schedule(delayMs, () => this.inBackground(this.#revokeOverdue(lease)));
     this.#cancels.set(lease.id, cancel);
+  }
+
+  /** Whoever asks meanwhile sees that it is still there. */
+  async #revokeOverdue(lease: Lease): Promise<void> {
+    try {
+      if (this.#isSealed()) this.#revokeIn(AGAIN_MS, lease);
+      else await this.revoke(lease.id);
+    } catch {
+      this.#revokeIn(AGAIN_MS, lease);
+    }
   }
 
   #forget(id: string): void {

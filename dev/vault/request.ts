@@ -52,5 +52,6 @@ export function presentedToken({ headers }: FastifyRequest): string {
 
 export function send(reply: FastifyReply, answer: Answer): FastifyReply {
   if (answer === 'no_content') return reply.code(204).send();
+  if (answer.body === null) return reply.code(answer.status).send();
   return reply.code(answer.status).type('application/json').send(JSON.stringify(answer.body));
 }

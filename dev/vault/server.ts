@@ -1,14 +1,25 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import fastify, { type FastifyReply, type FastifyRequest } from 'fastify';
+import { z } from 'zod';
 import type { Clock } from '../../src/domain/clock.ts';
-import { noHandler, permissionDenied, VaultError } from './answers.ts';
+import { badRequest, failed, noHandler, permissionDenied, VaultError } from './answers.ts';
 import { appRoleMethod, kubernetesMethod, tokenMethod } from './auth-methods.ts';
 import { DatabaseEngine } from './database.ts';
 import { kvEngine } from './kv.ts';
 import { Leases } from './leases.ts';
 import { allows, DEFAULT_POLICY, type Policy } from './policies.ts';
-import { CAPABILITY_OF, type Handler, presentedToken, send, type VaultCall } from './request.ts';
-import { health, leaseCalls, mountCalls, type Mounts, policyCalls, sealStatus, type SealStatus } from './system.ts';
+import { type Answer, CAPABILITY_OF, type Handler, presentedToken, send, type VaultCall } from './request.ts';
+import {
+  health,
+  leaseCalls,
+  mountCalls,
+  type Mounts,
+  policyCalls,
+  sealCalls,
+  sealStatus,
+  type SealStatus,
+  unseal,
+} from './system.ts';
 import { newRootToken, type Token, Tokens } from './tokens.ts';
 import { transitEngine } from './transit.ts';
 
@@ -27,6 +38,7 @@ export interface VaultStandIn {
   /** `http://127.0.0.1:PORT`. */
   url: string;
   rootToken: string;
+  unsealKey: string;
   /** What arrived so far, oldest first. */
   requests: readonly RecordedRequest[];
   status: SealStatus;
@@ -37,7 +49,7 @@ export interface VaultStandIn {
   answerNext(path: RegExp, answer: ScriptedAnswer, when?: 'instead' | 'after'): void;
   /** Leases that are good, by their ids. */
   leaseIds(): readonly string[];
-  /** Resolves when leases that have run out are gone. */
+  /** Resolves when leases that have run out, or whose revocation nobody waits for, are gone. */
   settled(): Promise<void>;
   close(): Promise<void>;
 }
@@ -50,6 +62,11 @@ interface Script {
 
 /** What answers without a token (https://developer.hashicorp.com/vault/api-docs#authentication): logins. */
 const LOGIN = /^auth\/.+\/login$/;
+/** What asks for `sudo` besides (https://developer.hashicorp.com/vault/docs/concepts/policies#root-protected-api-endpoints). */
+const ROOT_PROTECTED =
+  /^(sys\/(leases\/)?revoke-prefix\/|sys\/leases\/lookup\/|sys\/auth\/|sys\/seal$|auth\/token\/create-orphan$)/;
+const UNSEAL_KEY = Buffer.from('one share of the key of development').toString('base64');
+const leased = z.object({ lease_id: z.string().min(1) });
 const METHODS: Readonly<Record<string, VaultCall['method']>> = {
   GET: 'GET',
   POST: 'POST',
@@ -66,8 +83,8 @@ class Realm {
   readonly #system: readonly Handler[];
   readonly #engines: DatabaseEngine[] = [];
 
-  constructor(clock: Clock, rootToken: string) {
-    this.leases = new Leases(clock);
+  constructor(clock: Clock, rootToken: string, status: SealStatus) {
+    this.leases = new Leases(clock, () => status.sealed);
     this.tokens = new Tokens(clock, this.leases, rootToken);
     this.#mounts.set('auth/token', tokenMethod(this.tokens));
     const make = (type: string, path: string): Handler | null => {
@@ -89,24 +106,37 @@ class Realm {
           return null;
       }
     };
-    this.#system = [leaseCalls(this.leases), policyCalls(this.#policies), mountCalls(this.#mounts, make)];
+    this.#system = [leaseCalls(this.leases), policyCalls(this.#policies), mountCalls(this.#mounts, make), sealCalls(status)];
   }
 
-  async handle(call: Omit<VaultCall, 'token'>, presented: string) {
-    const isLogin = LOGIN.test(call.path) && call.method === 'POST';
-    const token = isLogin ? null : this.#allowed(this.tokens.use(presented), call);
+  async handle(call: Omit<VaultCall, 'token'>, presented: string): Promise<Answer> {
+    if (LOGIN.test(call.path) && call.method === 'POST') return this.#answer({ ...call, token: null });
+    const token = this.tokens.use(presented);
+    let isLast = false;
+    let answer: Answer;
+    try {
+      answer = await this.#answer({ ...call, token: this.#allowed(token, call) });
+    } finally {
+      isLast = await this.tokens.used(token);
+    }
+    if (isLast && answer !== 'no_content' && leased.safeParse(answer.body).success) {
+      throw badRequest('Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.');
+    }
+    return answer;
+  }
+
+  async #answer(call: VaultCall): Promise<Answer> {
     const mounted = [...this.#mounts].find(([mount]) => call.path.startsWith(`${mount}/`));
     for (const handler of mounted === undefined ? this.#system : [mounted[1]]) {
-      const answer = await handler({ ...call, token });
-      if (answer === null) continue;
-      if (token !== null) await this.tokens.used(token);
-      return answer;
+      const answer = await handler(call);
+      if (answer !== null) return answer;
     }
     throw noHandler(call.path);
   }
 
   async close(): Promise<void> {
     this.tokens.close();
+    await this.leases.settled();
     this.leases.close();
     await Promise.all(this.#engines.map((engine) => engine.close()));
   }
@@ -116,7 +146,7 @@ class Realm {
     const policies = token.policies.flatMap((name) => this.#policies.get(name) ?? []);
     const capability = CAPABILITY_OF[method];
     const isAllowed = allows(policies, path, capability) || (capability === 'update' && allows(policies, path, 'create'));
-    if (!isAllowed) throw permissionDenied();
+    if (!isAllowed || (ROOT_PROTECTED.test(path) && !allows(policies, path, 'sudo'))) throw permissionDenied();
     return token;
   }
 }
@@ -134,8 +164,14 @@ export async function startVaultStandIn({
 }): Promise<VaultStandIn> {
   const app = fastify({ forceCloseConnections: true });
   const rootToken = newRootToken();
-  const realms = new Map(['', ...namespaces].map((name) => [name, new Realm(clock, rootToken)]));
-  const status: SealStatus = { sealed: false, initialized: true, standby: false };
+  const status: SealStatus = {
+    sealed: false,
+    initialized: true,
+    standby: false,
+    performanceStandby: false,
+    drSecondary: false,
+  };
+  const realms = new Map(['', ...namespaces].map((name) => [name, new Realm(clock, rootToken, status)]));
   const requests: RecordedRequest[] = [];
   const scripts: Script[] = [];
 
@@ -149,6 +185,9 @@ export async function startVaultStandIn({
     if (path === 'sys/health')
       return send(reply, health(status, Object(request.query) as Record<string, unknown>, clock.now()));
     if (path === 'sys/seal-status') return send(reply, { status: 200, body: sealStatus(status) });
+    if (path === 'sys/unseal' && METHODS[request.method] === 'POST') {
+      return send(reply, unseal(status, UNSEAL_KEY, request.body));
+    }
     if (status.sealed) throw new VaultError(503, 'Vault is sealed');
     const realm = realms.get(namespace);
     if (realm === undefined) throw new VaultError(404, 'namespace not found');
@@ -170,7 +209,7 @@ export async function startVaultStandIn({
     }
   });
   app.setErrorHandler((error, _request, reply) => {
-    const { status: code, errors } = error instanceof VaultError ? error : new VaultError(400, 'failed to parse JSON input');
+    const { status: code, errors } = error instanceof VaultError ? error : failed('internal error');
     return reply.code(code).type('application/json').send(JSON.stringify({ errors }));
   });
   app.setNotFoundHandler((request, reply) => reply.code(404).send({ errors: [`no handler for route "${request.url}"`] }));
@@ -179,6 +218,7 @@ export async function startVaultStandIn({
   return {
     url: app.listeningOrigin,
     rootToken,
+    unsealKey: UNSEAL_KEY,
     requests,
     status,
     answerNext: (path, scriptedAnswer, when = 'instead') => void scripts.push({ path, answer: scriptedAnswer, when }),

@@ -6,6 +6,7 @@ import { type Policy, parsePolicy } from './policies.ts';
 import { type Answer, bodyOf, type Handler, ok, type VaultCall } from './request.ts';
 
 const leaseId = z.object({ lease_id: z.string().default('') });
+const revocation = z.object({ sync: z.boolean().default(false) });
 const renewal = z.object({ lease_id: z.string().default(''), increment: duration.default(0) });
 
 function idOf(call: VaultCall, prefix: string): string {
@@ -34,9 +35,14 @@ export function leaseCalls(leases: Leases): Handler {
     const { lease, ttlSeconds, warnings } = await leases.renew(idOf(call, prefix), increment);
     return ok(envelope({ lease_id: lease.id, renewable: true, lease_duration: ttlSeconds, warnings }));
   };
-  const revoke = async (call: VaultCall, prefix: string): Promise<Answer> => {
-    await leases.revoke(idOf(call, prefix));
-    return 'no_content';
+  /** 202 says that it is yet to be done, which is what happens unless `sync` says otherwise. */
+  const revoke = async (call: VaultCall, ids: readonly string[]): Promise<Answer> => {
+    if (bodyOf(call, revocation).sync) {
+      for (const id of ids) await leases.revoke(id);
+      return 'no_content';
+    }
+    for (const id of ids) leases.revokeLater(id);
+    return { status: 202, body: null };
   };
   const below = (path: string, prefix: string): boolean => path === prefix || path.startsWith(`${prefix}/`);
   return async (call) => {
@@ -52,10 +58,12 @@ export function leaseCalls(leases: Leases): Handler {
     for (const prefix of ['sys/leases/revoke-prefix', 'sys/revoke-prefix']) {
       if (!below(path, prefix)) continue;
       const start = path.slice(prefix.length + 1);
-      await leases.revokeAll(({ id }) => id.startsWith(start));
-      return 'no_content';
+      const ids = leases.ids.filter((id) => id.startsWith(start));
+      return revoke(call, ids);
     }
-    for (const prefix of ['sys/leases/revoke', 'sys/revoke']) if (below(path, prefix)) return revoke(call, prefix);
+    for (const prefix of ['sys/leases/revoke', 'sys/revoke']) {
+      if (below(path, prefix)) return revoke(call, [idOf(call, prefix)]);
+    }
     return null;
   };
 }
@@ -91,6 +99,9 @@ export interface SealStatus {
   sealed: boolean;
   initialized: boolean;
   standby: boolean;
+  performanceStandby: boolean;
+  /** A secondary of disaster recovery. */
+  drSecondary: boolean;
 }
 
 const VERSION = '1.20.0';
@@ -113,6 +124,26 @@ export const sealStatus = ({ sealed, initialized }: SealStatus) => ({
   ...(!sealed && CLUSTER),
 });
 
+/** https://developer.hashicorp.com/vault/api-docs/system/seal: nothing is left but to unseal it. */
+export function sealCalls(status: SealStatus): Handler {
+  return ({ method, path }) => {
+    if (path !== 'sys/seal' || method !== 'POST') return Promise.resolve(null);
+    status.sealed = true;
+    return Promise.resolve('no_content');
+  };
+}
+
+const unsealing = z.object({ key: z.string().default(''), reset: z.boolean().default(false) });
+
+/** https://developer.hashicorp.com/vault/api-docs/system/unseal, with one share of the key. Needs no token. */
+export function unseal(status: SealStatus, unsealKey: string, asked: unknown): Answer {
+  const { key, reset } = unsealing.catch({ key: '', reset: false }).parse(asked ?? {});
+  if (!reset && key === '') throw badRequest("'key' must be specified in request body as JSON, or 'reset' set to true");
+  if (!reset && key !== unsealKey) throw badRequest('Unseal failed, invalid key');
+  if (!reset) status.sealed = false;
+  return ok(sealStatus(status));
+}
+
 /** https://developer.hashicorp.com/vault/api-docs/system/health: the status says how it is, and the query may say it otherwise. */
 export function health(status: SealStatus, query: Readonly<Record<string, unknown>>, now: Date): Answer {
   const code = (name: string, usual: number): number => Number(query[name] ?? usual);
@@ -120,16 +151,18 @@ export function health(status: SealStatus, query: Readonly<Record<string, unknow
   const at = (): number => {
     if (!status.initialized) return code('uninitcode', 501);
     if (status.sealed) return code('sealedcode', 503);
-    if (status.standby && !isFine('standbyok')) return code('standbycode', 429);
+    if (status.drSecondary) return code('drsecondarycode', 472);
+    if (status.performanceStandby && !isFine('perfstandbyok')) return code('performancestandbycode', 473);
+    if (status.standby && !status.performanceStandby && !isFine('standbyok')) return code('standbycode', 429);
     return code('activecode', 200);
   };
   const body = {
     initialized: status.initialized,
     sealed: status.sealed,
     standby: status.standby,
-    performance_standby: false,
+    performance_standby: status.performanceStandby,
     replication_performance_mode: 'disabled',
-    replication_dr_mode: 'disabled',
+    replication_dr_mode: status.drSecondary ? 'secondary' : 'disabled',
     server_time_utc: Math.floor(now.getTime() / 1000),
     version: VERSION,
     enterprise: false,

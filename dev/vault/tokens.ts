@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Clock } from '../../src/domain/clock.ts';
-import { type Auth, badRequest, permissionDenied } from './answers.ts';
+import { type Auth, badRequest, permissionDenied, VaultError } from './answers.ts';
 import { SYSTEM_TTL_SECONDS } from './durations.ts';
 import type { Leases } from './leases.ts';
 
@@ -18,10 +18,12 @@ export interface Token {
   expiresAt: Date | null;
   creationTtlSeconds: number;
   explicitMaxTtlSeconds: number;
+  /** The longest that renewals may make it live, unless it is periodic; a login's role says so. 0 for the system's. */
+  maxTtlSeconds: number;
   /** Seconds that each renewal gives; 0 for one that is not periodic. */
   periodSeconds: number;
   renewable: boolean;
-  /** Uses that are left; 0 for any number. */
+  /** Uses that are left; 0 for any number, -1 while the last of them is under way. */
   usesLeft: number;
 }
 
@@ -33,6 +35,7 @@ export interface NewToken {
   displayName: string;
   ttlSeconds: number;
   explicitMaxTtlSeconds?: number;
+  maxTtlSeconds?: number;
   periodSeconds?: number;
   renewable?: boolean;
   uses?: number;
@@ -61,7 +64,12 @@ export class Tokens {
 
   make(asked: NewToken): Token {
     const now = this.#clock.now();
-    const ttlSeconds = (asked.periodSeconds ?? 0) > 0 ? (asked.periodSeconds ?? 0) : asked.ttlSeconds;
+    const { periodSeconds = 0, explicitMaxTtlSeconds = 0, maxTtlSeconds = 0 } = asked;
+    const bounds = [explicitMaxTtlSeconds, periodSeconds > 0 ? 0 : maxTtlSeconds, SYSTEM_TTL_SECONDS];
+    const ttlSeconds = Math.min(
+      periodSeconds > 0 ? periodSeconds : asked.ttlSeconds,
+      ...bounds.filter((bound) => bound > 0),
+    );
     const token: Token = {
       id: asked.id ?? `hvs.${randomBytes(18).toString('base64url')}`,
       accessor: randomBytes(18).toString('base64url'),
@@ -69,12 +77,14 @@ export class Tokens {
       metadata: asked.metadata ?? null,
       parent: asked.parent ?? null,
       path: asked.path,
-      displayName: asked.displayName,
+      // As Vault does: it becomes a part of the names of database users.
+      displayName: asked.displayName.replaceAll(/[^A-Za-z0-9-]/g, '-'),
       createdAt: now,
       expiresAt: ttlSeconds === 0 ? null : new Date(now.getTime() + ttlSeconds * 1000),
       creationTtlSeconds: ttlSeconds,
-      explicitMaxTtlSeconds: asked.explicitMaxTtlSeconds ?? 0,
-      periodSeconds: asked.periodSeconds ?? 0,
+      explicitMaxTtlSeconds,
+      maxTtlSeconds,
+      periodSeconds,
       renewable: ttlSeconds > 0 && (asked.renewable ?? true),
       usesLeft: asked.uses ?? 0,
     };
@@ -86,22 +96,27 @@ export class Tokens {
   /** Takes one use of it. Throws a VaultError when it is unknown or over. */
   use(id: string): Token {
     const token = this.#tokens.get(id);
-    if (token === undefined || (token.expiresAt !== null && this.#clock.now() >= token.expiresAt)) throw permissionDenied();
+    if (token === undefined || token.usesLeft < 0) throw permissionDenied();
+    if (token.expiresAt !== null && this.#clock.now() >= token.expiresAt) throw permissionDenied();
+    if (token.usesLeft > 0) token.usesLeft = token.usesLeft === 1 ? -1 : token.usesLeft - 1;
     return token;
   }
 
-  /** After the request: one with a number of uses ends with the last of them. */
-  async used(token: Token): Promise<void> {
-    if (token.usesLeft === 0) return;
-    token.usesLeft -= 1;
-    if (token.usesLeft === 0) await this.revoke(token.id);
+  /** After the request: one with a number of uses ends with the last of them. Answers whether this was it. */
+  async used(token: Token): Promise<boolean> {
+    if (token.usesLeft >= 0) return false;
+    await this.revoke(token.id);
+    return true;
   }
 
+  /** Throws a VaultError when there is none. */
   find(id: string): Token {
     const token = this.#tokens.get(id);
-    if (token === undefined) throw badRequest('bad token');
+    if (token === undefined) throw new VaultError(403, 'bad token');
     return token;
   }
+
+  isThere = (id: string): boolean => this.#tokens.has(id);
 
   byAccessor(accessor: string): Token {
     const token = [...this.#tokens.values()].find((one) => one.accessor === accessor);
@@ -112,10 +127,13 @@ export class Tokens {
   renew(token: Token, increment: number): Token {
     if (!token.renewable) throw badRequest('lease is not renewable');
     const now = this.#clock.now();
-    const asked = token.periodSeconds > 0 ? token.periodSeconds : increment > 0 ? increment : token.creationTtlSeconds;
-    const maximum = token.explicitMaxTtlSeconds > 0 ? token.explicitMaxTtlSeconds : SYSTEM_TTL_SECONDS;
-    const left = (token.createdAt.getTime() - now.getTime()) / 1000 + maximum;
-    const seconds = token.periodSeconds > 0 && token.explicitMaxTtlSeconds === 0 ? asked : Math.min(asked, left);
+    const { periodSeconds, explicitMaxTtlSeconds, maxTtlSeconds } = token;
+    const asked = periodSeconds > 0 ? periodSeconds : increment > 0 ? increment : token.creationTtlSeconds;
+    // One that is periodic may live for ever, unless it was told otherwise in so many words.
+    const bounds = [explicitMaxTtlSeconds, ...(periodSeconds > 0 ? [] : [maxTtlSeconds, SYSTEM_TTL_SECONDS])];
+    const age = (now.getTime() - token.createdAt.getTime()) / 1000;
+    const seconds = Math.min(asked, ...bounds.filter((bound) => bound > 0).map((bound) => bound - age));
+    if (seconds < 0) throw badRequest('past the max TTL, cannot renew');
     token.expiresAt = new Date(now.getTime() + Math.floor(seconds) * 1000);
     this.#schedule(token);
     return token;
@@ -146,7 +164,7 @@ export class Tokens {
       token_type: 'service',
       orphan: token.parent === null,
       mfa_requirement: null,
-      num_uses: token.usesLeft,
+      num_uses: Math.max(0, token.usesLeft),
     };
   }
 
@@ -163,7 +181,7 @@ export class Tokens {
       id: token.id,
       issue_time: token.createdAt.toISOString(),
       meta: token.metadata,
-      num_uses: token.usesLeft,
+      num_uses: Math.max(0, token.usesLeft),
       orphan: token.parent === null,
       path: token.path,
       policies: token.policies,
@@ -184,7 +202,7 @@ export class Tokens {
     const delay = token.expiresAt.getTime() - this.#clock.now().getTime();
     this.#cancels.set(
       token.id,
-      this.#clock.schedule(delay, () => void this.revoke(token.id).catch(() => undefined)),
+      this.#clock.schedule(delay, () => this.#leases.inBackground(this.revoke(token.id))),
     );
   }
 }

@@ -17,6 +17,8 @@ export interface VaultWorld {
   brokerToken(rules?: object): Promise<string>;
   /** Users that the database has and Vault made. */
   users(): Promise<string[]>;
+  /** Does something in the database, as who may do everything. */
+  asAdmin(statements: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -47,9 +49,12 @@ export async function openVaultWorld(
       );
       return rows.map(({ rolname }) => rolname);
     },
+    async asAdmin(statements) {
+      await admin.query(statements);
+    },
     async close() {
       // What was left is dropped with the leases, as Vault would in time.
-      await ask('POST', `sys/leases/revoke-prefix/${MOUNT}`);
+      await ask('POST', `sys/leases/revoke-prefix/${MOUNT}`, { sync: true });
       await vault.close();
       await admin.end();
       await database.close();
