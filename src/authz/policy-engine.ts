@@ -36,6 +36,7 @@ export function makePolicyEngine({ tools, policies, revision }: PolicyEngineConf
       if (asked.policy === null) return { allowed: false, ...policyMissing(question.capability) };
       return allow(question, asked.policy);
     },
+    allowsPlainValues: ({ tenantId, capability }) => index.get(tenantId)?.get(capability)?.allowsPlainValues ?? false,
     explain: (question) => allVerdicts(GRANT_RULES, caseOf(question)),
   };
 }

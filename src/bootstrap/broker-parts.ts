@@ -11,7 +11,9 @@ import type { SendNotificationsDeps } from '../broker/send-notifications.ts';
 import { guardedLookup } from '../connectors/guarded-lookup.ts';
 import { makeUpstream } from '../connectors/github/upstream.ts';
 import { makeIdSource } from '../crypto/random-ids.ts';
+import { makeRelaySealer } from '../crypto/relay-sealer.ts';
 import { makeSecretSealer } from '../crypto/sealed-box.ts';
+import { makeBrowserRelays } from '../delivery/browser-relays.ts';
 import { makeProxyDelivery } from '../delivery/proxy-delivery.ts';
 import { makeSecretDelivery } from '../delivery/secret-delivery.ts';
 import type { Clock } from '../domain/clock.ts';
@@ -109,6 +111,8 @@ function sharedDeps({ environment, keys }: Configuration, stores: Stores, ids: I
     repository,
     runtime,
     memory,
+    relays: makeBrowserRelays({ runtime }),
+    relaySealer: makeRelaySealer(),
     proofs: makeProofVerifier({ clock, runtime, ids }),
     tokens: rememberVerified(makeSessionTokens({ keys: keys.sessionKeys, issuer, clock }), clock),
     hashWorkload: workloadHash,

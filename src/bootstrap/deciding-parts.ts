@@ -7,6 +7,8 @@ import { makeOperatorTokens, type OperatorIssuer } from '../authn/operator-token
 import { makePolicyEngine } from '../authz/policy-engine.ts';
 import { makeToolRegistry } from '../authz/tool-registry.ts';
 import { makeSessionAuthorizer } from '../authz/workload-bindings.ts';
+import { makeBrowserConnector } from '../connectors/browser/browser-connector.ts';
+import { configuredCredential, type CredentialSource, vaultCredential } from '../connectors/browser/credential-source.ts';
 import { CallLimits, DEFAULT_LIMITS } from '../connectors/call-limits.ts';
 import { makeGitHubAppConnector } from '../connectors/github/app-connector.ts';
 import { makeGitHubConnector } from '../connectors/github/github-connector.ts';
@@ -34,7 +36,7 @@ import { ConfigurationError } from './configuration-error.ts';
 import type { Environment } from './environment.ts';
 import { readPrivateText } from './read-private-text.ts';
 import { readText } from './read-text.ts';
-import type { IssuerSettings, K8sIssuerSettings, ReceiverSettings, Settings } from './settings.ts';
+import type { FormCredentialSettings, IssuerSettings, K8sIssuerSettings, ReceiverSettings, Settings } from './settings.ts';
 import type { Vaults } from './vault-parts.ts';
 import { openTokenReview } from './token-reviews.ts';
 
@@ -171,10 +173,12 @@ function openReceiver(settings: ReceiverSettings, opening: Opening): Receiver | 
 }
 
 function connectors(settings: Settings, deps: DecidingPartsDeps): readonly Connector[] {
-  const configured = [gitHub(settings, deps), database(settings, deps)].filter(isThere).map((connector) => {
-    const limits = settings.limits[connector.name] ?? DEFAULT_LIMITS;
-    return limitedConnector(connector, new CallLimits(connector.name, limits));
-  });
+  const configured = [gitHub(settings, deps), database(settings, deps), browser(settings, deps)]
+    .filter(isThere)
+    .map((connector) => {
+      const limits = settings.limits[connector.name] ?? DEFAULT_LIMITS;
+      return limitedConnector(connector, new CallLimits(connector.name, limits));
+    });
   return [...deps.connectors, ...configured];
 }
 
@@ -202,5 +206,20 @@ function database({ database: settings }: Settings, { vaults, clock }: DecidingP
     clock,
     timeoutSeconds: vault.timeoutSeconds,
     roles: roles.map(({ name, mount, dsnTemplate }) => ({ name, mount, dsn: parseDsnTemplate(dsnTemplate) })),
+  });
+}
+
+function browser({ browser: settings }: Settings, { vaults, clock }: DecidingPartsDeps): Connector | null {
+  if (settings === null) return null;
+  const { vault, forms, trustedRelayKeys, ...rules } = settings;
+  const sourceOf = (credential: FormCredentialSettings): CredentialSource => {
+    if (credential.kind === 'configured') return configuredCredential(credential.values);
+    if (vault === null) throw new Error('a form takes its values from Vault, and none is configured');
+    return vaultCredential({ ...vaults.open(vault), ...credential, clock });
+  };
+  return makeBrowserConnector({
+    ...rules,
+    trustedRelayKeys: trustedRelayKeys === null ? null : new Set(trustedRelayKeys),
+    forms: forms.map(({ credential, ...form }) => ({ ...form, source: sourceOf(credential) })),
   });
 }

@@ -9,6 +9,7 @@ import type { Tool } from '../domain/tool.ts';
 import type { WorkloadBinding } from '../domain/workload-binding.ts';
 import type { Environment } from './environment.ts';
 import type {
+  BrowserSettings,
   DatabaseSettings,
   GitHubAppSettings,
   K8sIssuerSettings,
@@ -17,6 +18,8 @@ import type {
   Settings,
 } from './settings.ts';
 
+const TWO_MINUTES = 120;
+const FIVE_MINUTES = 300;
 const TEN_MINUTES = 600;
 const THIRTY_MINUTES = 1800;
 const AN_HOUR = 3600;
@@ -35,11 +38,20 @@ export function environmentSettings(environment: Environment): Settings {
   const tenantId = environment.ASB_DEV_TENANT_ID as TenantId;
   const attestation = attestationOf(environment);
   const database = databaseOf(environment);
+  const browser = browserOf(environment);
   const data = {
     tenants: [tenantId],
     bindings: bindingsOf(tenantId, attestation),
-    tools: [gitHubTool(tenantId), ...(database === null ? [] : [databaseTool(tenantId)])],
-    policies: [repoRead(tenantId), ...(database === null ? [] : [databaseRead(tenantId)])],
+    tools: [
+      gitHubTool(tenantId),
+      ...(database === null ? [] : [databaseTool(tenantId)]),
+      ...(browser === null ? [] : [browserTool(tenantId)]),
+    ],
+    policies: [
+      repoRead(tenantId),
+      ...(database === null ? [] : [databaseRead(tenantId)]),
+      ...(browser === null ? [] : [browserLogin(tenantId, environment.ASB_BROWSER_ALLOW_PLAIN_VALUES)]),
+    ],
     ...attestation,
     operatorIssuers: operatorIssuersOf(environment, tenantId),
     delegationIssuers: delegationIssuersOf(environment, tenantId),
@@ -48,6 +60,7 @@ export function environmentSettings(environment: Environment): Settings {
     githubApp: gitHubAppOf(environment),
     limits: {},
     database,
+    browser,
   };
   return { ...data, revision: revisionOf(data) };
 }
@@ -80,6 +93,7 @@ const repoRead = (tenantId: TenantId): Policy => ({
   requiresProof: false,
   requiredToolTags: ['trusted', 'github'],
   permissions: null,
+  allowsPlainValues: false,
   condition: compileCondition('request.tool == "github"'),
 });
 
@@ -104,8 +118,54 @@ const databaseRead = (tenantId: TenantId): Policy => ({
   requiresProof: false,
   requiredToolTags: ['trusted', 'db'],
   permissions: null,
+  allowsPlainValues: false,
   condition: compileCondition('request.tool == "db"'),
 });
+
+const browserTool = (tenantId: TenantId): Tool => ({
+  tenantId,
+  name: 'browser',
+  manifestHash: 'sha256:dev',
+  runtimeClass: 'browser',
+  allowedDeliveryModes: ['wrapped_secret'],
+  allowedCapabilities: ['browser.login'],
+  trustTags: ['trusted', 'browser'],
+});
+
+const browserLogin = (tenantId: TenantId, allowsPlainValues: boolean): Policy => ({
+  tenantId,
+  capability: 'browser.login',
+  resourceKind: 'browser_origin',
+  allowedDeliveryModes: ['wrapped_secret'],
+  defaultTtlSeconds: TWO_MINUTES,
+  maxTtlSeconds: FIVE_MINUTES,
+  approval: { requiredApprovers: 1, ttlSeconds: FIVE_MINUTES, reuse: false },
+  requiresProof: false,
+  requiredToolTags: ['trusted', 'browser'],
+  permissions: null,
+  allowsPlainValues,
+  condition: compileCondition('request.tool == "browser"'),
+});
+
+function browserOf(environment: Environment): BrowserSettings | null {
+  const { ASB_BROWSER_ORIGIN: origin, ASB_BROWSER_USERNAME: username, ASB_BROWSER_PASSWORD: password } = environment;
+  if (origin === undefined || username === undefined || password === undefined) return null;
+  const values = [
+    { name: 'username', value: new Secret(username) },
+    { name: 'password', value: new Secret(password) },
+  ];
+  const inputs = [
+    { name: 'username', selector: environment.ASB_BROWSER_SELECTOR_USERNAME ?? null },
+    { name: 'password', selector: environment.ASB_BROWSER_SELECTOR_PASSWORD ?? null },
+  ];
+  return {
+    capabilities: ['browser.login'],
+    allowInsecureLocalhost: environment.ASB_BROWSER_ALLOW_INSECURE_LOCALHOST,
+    trustedRelayKeys: null,
+    vault: null,
+    forms: [{ origin, inputs, credential: { kind: 'configured', values } }],
+  };
+}
 
 function databaseOf(environment: Environment): DatabaseSettings | null {
   const {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { NOT_YET_SUPPORTED, VARIABLES } from './variables.ts';
+import { originProblem } from '../connectors/browser/origin.ts';
+import { VARIABLES } from './variables.ts';
 
 const SCHEMA = z.object(VARIABLES);
 const FILES = SCHEMA.pick({
@@ -41,11 +42,11 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
     Object.entries(variables).filter(([, value]) => value !== undefined && value.trim() !== ''),
   );
   const problems = [
-    ...unsupported(set),
     ...halves(set),
     ...contradictions(set),
     ...storeProblems(set),
     ...gitHubProblems(set),
+    ...browserProblems(set),
   ];
   const parsed = SCHEMA.safeParse(set);
   if (!parsed.success) {
@@ -53,11 +54,6 @@ export function readEnvironment(variables: Readonly<Record<string, string | unde
   }
   return { environment: problems.length === 0 && parsed.success ? parsed.data : null, files: FILES.parse(set), problems };
 }
-
-const unsupported = (set: SetVariables): string[] =>
-  Object.keys(set)
-    .filter((name) => NOT_YET_SUPPORTED.some((pattern) => pattern.test(name)))
-    .map((name) => `${name}: is not supported by this version; unset it`);
 
 /** Variables that mean something only together. */
 function halves(set: SetVariables): string[] {
@@ -70,7 +66,8 @@ function halves(set: SetVariables): string[] {
     ...pair(set, 'ASB_OPERATOR_ISSUER', 'ASB_OPERATOR_AUDIENCE'),
     ...pair(set, 'ASB_GITHUB_APP_ID', 'ASB_GITHUB_APP_PRIVATE_KEY_FILE'),
     ...issuer(set, 'ASB_DELEGATION_ISSUER', 'ASB_DELEGATION_PUBLIC_KEY_FILE', 'ASB_DELEGATION_JWKS_URL'),
-    ...vault(set),
+    ...system(set, 'ASB_VAULT_ADDR', VAULT_PARTS, VAULT_DETAILS),
+    ...system(set, 'ASB_BROWSER_ORIGIN', BROWSER_PARTS, BROWSER_DETAILS),
   ];
 }
 
@@ -79,14 +76,21 @@ function pair(set: SetVariables, one: Name, other: Name): string[] {
   return [set[one] === undefined ? `${one}: must be set, as ${other} is` : `${other}: must be set, as ${one} is`];
 }
 
+const BROWSER_PARTS = ['ASB_BROWSER_USERNAME', 'ASB_BROWSER_PASSWORD'] as const;
+const BROWSER_DETAILS = [
+  'ASB_BROWSER_SELECTOR_USERNAME',
+  'ASB_BROWSER_SELECTOR_PASSWORD',
+  'ASB_BROWSER_ALLOW_PLAIN_VALUES',
+] as const;
 const VAULT_PARTS = ['ASB_VAULT_TOKEN', 'ASB_VAULT_ROLE', 'ASB_VAULT_DSN_TEMPLATE'] as const;
 const VAULT_DETAILS = ['ASB_VAULT_NAMESPACE', 'ASB_VAULT_CA_FILE', 'ASB_VAULT_ALLOWED_ROLE_SUFFIXES'] as const;
 
-function vault(set: SetVariables): string[] {
-  if (set.ASB_VAULT_ADDR !== undefined) return VAULT_PARTS.flatMap((name) => pair(set, 'ASB_VAULT_ADDR', name));
-  return [...VAULT_PARTS, ...VAULT_DETAILS]
+/** What a system is reached by, with what must be said of it and what may be. */
+function system(set: SetVariables, main: Name, parts: readonly Name[], details: readonly Name[]): string[] {
+  if (set[main] !== undefined) return parts.flatMap((name) => pair(set, main, name));
+  return [...parts, ...details]
     .filter((name) => set[name] !== undefined)
-    .map((name) => `${name}: goes with ASB_VAULT_ADDR, which is not set`);
+    .map((name) => `${name}: goes with ${main}, which is not set`);
 }
 
 function issuer(set: SetVariables, name: Name, keyFile: Name, jwksUrl: Name): string[] {
@@ -96,11 +100,19 @@ function issuer(set: SetVariables, name: Name, keyFile: Name, jwksUrl: Name): st
   return keys.length === 0 ? [`${keyFile}: must be set, or ${jwksUrl}, as ${name} is`] : [];
 }
 
+const FOR_THE_DEVELOPMENT_TENANT = [
+  'ASB_DEV_TENANT_ID',
+  'ASB_OPERATOR_ISSUER',
+  'ASB_DELEGATION_ISSUER',
+  'ASB_VAULT_ADDR',
+  'ASB_BROWSER_ORIGIN',
+] as const;
+
 function contradictions(set: SetVariables): string[] {
   if (set.ASB_CONFIG_FILE !== undefined) {
-    return (['ASB_DEV_TENANT_ID', 'ASB_OPERATOR_ISSUER', 'ASB_DELEGATION_ISSUER', 'ASB_VAULT_ADDR'] as const)
-      .filter((name) => set[name] !== undefined)
-      .map((name) => `${name}: is for the development tenant; with ASB_CONFIG_FILE, write it into that file`);
+    return FOR_THE_DEVELOPMENT_TENANT.filter((name) => set[name] !== undefined).map(
+      (name) => `${name}: is for the development tenant; with ASB_CONFIG_FILE, write it into that file`,
+    );
   }
   const attests = (['K8S', 'OIDC'] as const).some((kind) =>
     (['ISSUER', 'PUBLIC_KEY_FILE', 'JWKS_URL'] as const).some((part) => set[`ASB_${kind}_${part}`] !== undefined),
@@ -158,6 +170,14 @@ function gitHubProblems(set: SetVariables): string[] {
   return problems;
 }
 
+function browserProblems({
+  ASB_BROWSER_ORIGIN: origin,
+  ASB_BROWSER_ALLOW_INSECURE_LOCALHOST: allow,
+}: SetVariables): string[] {
+  const problem = origin === undefined ? null : originProblem(origin, allow === 'true');
+  return problem === null ? [] : [`ASB_BROWSER_ORIGIN: ${problem}`];
+}
+
 const REDIS_DETAILS = [
   'ASB_REDIS_USERNAME',
   'ASB_REDIS_PASSWORD',
@@ -168,10 +188,6 @@ const REDIS_DETAILS = [
 /** Variables that look like ours and are not: most likely a slip of the pen. Those Kubernetes makes for a service named asb are left out. */
 export function unknownVariables(variables: Readonly<Record<string, string | undefined>>): readonly string[] {
   return Object.keys(variables).filter(
-    (name) =>
-      name.startsWith('ASB_') &&
-      !(name in VARIABLES) &&
-      !NOT_YET_SUPPORTED.some((pattern) => pattern.test(name)) &&
-      !/^ASB_(SERVICE|PORT|TEST)_?/.test(name),
+    (name) => name.startsWith('ASB_') && !(name in VARIABLES) && !/^ASB_(SERVICE|PORT|TEST)_?/.test(name),
   );
 }

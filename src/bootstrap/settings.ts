@@ -106,6 +106,27 @@ export interface DatabaseSettings {
   roles: readonly { name: string; mount: string; dsnTemplate: string }[];
 }
 
+/** Where the values of a form come from: this configuration, or a secret of Vault's key/value engine. */
+export type FormCredentialSettings =
+  | { kind: 'configured'; values: readonly { name: string; value: Secret }[] }
+  | { kind: 'vault'; mount: string; path: string; keys: readonly { name: string; key: string }[] };
+
+/** What forms in browsers are filled with. */
+export interface BrowserSettings {
+  capabilities: readonly string[];
+  allowInsecureLocalhost: boolean;
+  /** Thumbprints (RFC 7638); null trusts whichever key a session registers. */
+  trustedRelayKeys: readonly string[] | null;
+  /** Of the forms whose values it keeps; null where there is none. */
+  vault: VaultSettings | null;
+  forms: readonly {
+    origin: string;
+    /** A selector of null is left to the relay. */
+    inputs: readonly { name: string; selector: string | null }[];
+    credential: FormCredentialSettings;
+  }[];
+}
+
 /** What a deployment runs on besides its processes' own settings: from the configuration file, or from the environment alone. */
 export interface Settings {
   tenants: readonly TenantId[];
@@ -123,6 +144,8 @@ export interface Settings {
   githubApp: GitHubAppSettings | null;
   /** Null when Vault makes no database users. */
   database: DatabaseSettings | null;
+  /** Null when no form is filled. */
+  browser: BrowserSettings | null;
   /** What calls may take, by the connector's name; one that is not named has the usual limits. */
   limits: Readonly<Record<string, ConnectorLimits>>;
   /** Names all of this: SHA-256, hex. No secret goes into it. */

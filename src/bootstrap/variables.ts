@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { selectorProblem } from '../connectors/browser/selector.ts';
 import { GITHUB_OPERATIONS, READ_OPERATIONS } from '../connectors/github/operations.ts';
 import { APP_ID, PERMISSIONS_RULE, permissionsSchema } from '../connectors/github/permissions.ts';
 import { parseDsnTemplate } from '../connectors/vaultdb/dsn-template.ts';
@@ -109,6 +110,10 @@ const dsnTemplate = z.string().superRefine((text, context) => {
   } catch (error) {
     context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : 'is no DSN template' });
   }
+});
+const selector = z.string().superRefine((text, context) => {
+  const problem = selectorProblem(text);
+  if (problem !== null) context.addIssue({ code: 'custom', message: problem });
 });
 const subjectPrefixes = list.refine((prefixes) => prefixes.length > 0, 'must name at least one prefix');
 
@@ -283,6 +288,23 @@ export const VARIABLES = {
     .refine((suffixes) => suffixes.length > 0, 'must name at least one suffix')
     .default(['_ro'])
     .meta({ default: '_ro', description: 'What a role must end in, one of these, separated by commas.' }),
+  ASB_BROWSER_ORIGIN: z.string().optional().meta({
+    description:
+      'Origin whose login form is filled for the development tenant, as browsers write it; goes with ASB_BROWSER_USERNAME and ASB_BROWSER_PASSWORD. A configuration file has more origins, and credentials of Vault.',
+  }),
+  ASB_BROWSER_USERNAME: z.string().optional().meta({ description: 'What is filled into its input `username`.' }),
+  ASB_BROWSER_PASSWORD: z.string().optional().meta({ description: 'What is filled into its input `password`.' }),
+  ASB_BROWSER_SELECTOR_USERNAME: selector
+    .optional()
+    .meta({ description: 'CSS selector of that input; without it, the browser relay says where it is.' }),
+  ASB_BROWSER_SELECTOR_PASSWORD: selector.optional().meta({ description: 'The same, of the password.' }),
+  ASB_BROWSER_ALLOW_INSECURE_LOCALHOST: flag
+    .default(false)
+    .meta({ default: 'false', description: 'Whether the origin may be http://localhost: true or false.' }),
+  ASB_BROWSER_ALLOW_PLAIN_VALUES: flag.default(false).meta({
+    default: 'false',
+    description: 'Whether a relay that registers no public key may have the values in the clear: true or false.',
+  }),
   ASB_UPSTREAM_ALLOWED_ADDRESSES: cidrs.default([]).meta({
     default: '',
     description:
@@ -342,6 +364,3 @@ export const VARIABLES = {
     .default(25)
     .meta({ default: '25', description: 'How long a stopping process then waits for calls under way.' }),
 } as const;
-
-/** Variables with a meaning that this version does not build yet. Setting one stops the start: it must not be ignored in silence. */
-export const NOT_YET_SUPPORTED: readonly RegExp[] = [/^ASB_BROWSER_/];

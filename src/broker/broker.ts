@@ -5,7 +5,7 @@ import { executeGitHubProxy, type ExecuteGitHubProxyDeps } from './execute-githu
 import { explainDecision, type ExplainDecisionDeps } from './explain-decision.ts';
 import { getGrant, type GetGrantDeps } from './get-grant.ts';
 import * as records from './read-records.ts';
-import { registerBrowserRelay } from './register-browser-relay.ts';
+import { registerBrowserRelay, type RegisterBrowserRelayDeps } from './register-browser-relay.ts';
 import { requestGrant, type RequestGrantDeps } from './request-grant.ts';
 import { type RevokeAllDeps, revokeRun, revokeWorkload } from './revoke-all.ts';
 import { revokeGrant, type RevokeGrantDeps } from './revoke-grant.ts';
@@ -21,6 +21,7 @@ export type BrokerDeps = CreateSessionDeps &
   RevokeGrantDeps &
   RevokeSessionDeps &
   RevokeAllDeps &
+  RegisterBrowserRelayDeps &
   UnwrapArtifactDeps &
   ExplainDecisionDeps &
   records.ReadRecordsDeps;

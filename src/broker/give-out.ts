@@ -43,8 +43,10 @@ export async function markOpened(
   deps: AuditDeps,
   context: Pick<CallContext, 'requestId'>,
   toGive: ToGiveOut,
+  /** To whom, where that is not the session alone. */
+  details: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  await erase(deps, context, toGive, useGrant(toGive.grant));
+  await erase(deps, context, toGive, useGrant(toGive.grant), details);
 }
 
 async function erase(
@@ -52,6 +54,7 @@ async function erase(
   context: Pick<CallContext, 'requestId'>,
   { session, grant, artifact }: ToGiveOut,
   next: LiveGrant,
+  details: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const subject = { ...grantSubject(grant), artifactId: artifact.id };
   const { tenantId, sessionId, id: grantId } = grant;
@@ -59,7 +62,8 @@ async function erase(
     unit.requireNoBlock(session);
     unit.requireIssuedGrant({ tenantId, sessionId, grantId, orExpired: false });
     unit.updateArtifact({ expected: 'issued', next: endArtifact(artifact, 'used', deps.clock.now()) });
-    unit.record(auditEvent(deps, context, 'artifact.used', subject));
+    const facts = Object.keys(details).length === 0 ? {} : { details };
+    unit.record(auditEvent(deps, context, 'artifact.used', subject, facts));
     unit.updateGrant({ expected: 'issued', next });
     unit.record(auditEvent(deps, context, next.state === 'used' ? 'grant.used' : 'grant.delivered', subject));
   });

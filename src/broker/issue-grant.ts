@@ -1,6 +1,6 @@
 import type { IssuedSecret } from '../domain/artifact.ts';
 import type { CallContext } from '../domain/call-context.ts';
-import type { ConnectorResolver, LeaseConnector } from '../domain/connector.ts';
+import type { ConnectorResolver, FormConnector, LeaseConnector } from '../domain/connector.ts';
 import type { Deliveries, Delivery } from '../domain/delivery.ts';
 import { deliveryModeNotImplemented } from '../domain/errors.ts';
 import { type ApprovedGrant, type DeliveryMode, issueGrant, type LiveGrant } from '../domain/grant.ts';
@@ -8,6 +8,7 @@ import type { Policy } from '../domain/policy.ts';
 import type { ResourceRef } from '../domain/resource.ts';
 import type { BlockQuestion, UnitOfWork } from '../domain/unit-of-work.ts';
 import { type AuditDeps, auditEvent, grantSubject } from './audit-trail.ts';
+import { formIssue } from './issue-form.ts';
 import { leaseIssue } from './issue-lease.ts';
 
 export interface IssueGrantDeps extends AuditDeps {
@@ -18,9 +19,11 @@ export interface IssueGrantDeps extends AuditDeps {
 /** How a grant reaches its user, with whom that takes. */
 export type Way =
   | { mode: 'proxy' }
+  /** What is kept for a form to be filled with. */
+  | { mode: 'wrapped_secret'; forms: FormConnector }
   | {
       mode: 'wrapped_secret' | 'minted_token';
-      connector: LeaseConnector;
+      leases: LeaseConnector;
       /** What a minted token may do; null leaves that to the connector. */
       permissions: Policy['permissions'];
     };
@@ -49,8 +52,10 @@ export function wayOf(
 ): Way {
   if (connectors.resolve(capability, resource.kind)?.deliveryModes.includes(mode)) {
     if (mode === 'proxy') return { mode };
-    const connector = connectors.resolveLease(capability, resource.kind);
-    if (connector !== null) return { mode, connector, permissions };
+    const forms = mode === 'wrapped_secret' ? connectors.resolveForm(capability, resource.kind) : null;
+    if (forms !== null) return { mode: 'wrapped_secret', forms };
+    const leases = connectors.resolveLease(capability, resource.kind);
+    if (leases !== null) return { mode, leases, permissions };
   }
   throw deliveryModeNotImplemented(`delivery_mode: nothing here delivers ${capability} as ${mode}`);
 }
@@ -64,6 +69,7 @@ export function issue(
   way: Way,
 ): Issue {
   if (way.mode === 'proxy') return proxyIssue(deps, context, approved);
+  if ('forms' in way) return formIssue(deps, context, approved, session, way.forms);
   return leaseIssue(deps, context, approved, session, way);
 }
 

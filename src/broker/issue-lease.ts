@@ -17,7 +17,7 @@ import { isConflict, unlessLost } from './lost-race.ts';
 import { withinTime } from './within-time.ts';
 
 /** For the connector alone. It is not cut short when the caller goes away: whatever it made must become known. */
-const ISSUE_TIMEOUT_SECONDS = 10;
+export const ISSUE_TIMEOUT_SECONDS = 10;
 /** The connector, the sealing and the commit after it, with room. Who is not done by then has died. */
 const CALL_SECONDS = 60;
 export const COULD_NOT_BE_ISSUED = 'could not be issued';
@@ -25,7 +25,7 @@ export const COULD_NOT_BE_ISSUED = 'could not be issued';
 // What a connector rejects with when it has issued nothing for sure.
 const NOTHING_ISSUED: ReadonlySet<ErrorCode> = new Set(['invalid_request', 'forbidden', 'not_found', 'rate_limited']);
 
-type LeaseWay = Exclude<Way, { mode: 'proxy' }>;
+type LeaseWay = Extract<Way, { leases: LeaseConnector }>;
 
 /** One lease that is asked for: what stands on record before the connector hears of it. */
 interface Asked {
@@ -64,7 +64,7 @@ function askedFor(
   { requestId }: Pick<CallContext, 'requestId'>,
   approved: ApprovedGrant,
   session: BlockQuestion,
-  { connector, permissions }: LeaseWay,
+  { leases: connector, permissions }: LeaseWay,
 ): Asked {
   const createdAt = deps.clock.now();
   const { id: grantId, tenantId, sessionId, agentId, runId, resourceRef } = approved;

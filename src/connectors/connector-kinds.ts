@@ -1,4 +1,4 @@
-import type { Connector, LeaseConnector, ProxyConnector } from '../domain/connector.ts';
+import type { Connector, FormConnector, LeaseConnector, ProxyConnector } from '../domain/connector.ts';
 
 export function isProxyConnector(connector: Connector): connector is ProxyConnector {
   return 'prepare' in connector && typeof connector.prepare === 'function';
@@ -11,4 +11,8 @@ export function isLeaseConnector(connector: Connector): connector is LeaseConnec
     'revoke' in connector &&
     typeof connector.revoke === 'function'
   );
+}
+
+export function isFormConnector(connector: Connector): connector is FormConnector {
+  return 'readFields' in connector && typeof connector.readFields === 'function';
 }

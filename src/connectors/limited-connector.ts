@@ -1,6 +1,6 @@
-import type { Connector, LeaseConnector, ProxyConnector } from '../domain/connector.ts';
+import type { Connector, FormConnector, LeaseConnector, ProxyConnector } from '../domain/connector.ts';
 import type { CallLimits } from './call-limits.ts';
-import { isLeaseConnector, isProxyConnector } from './connector-kinds.ts';
+import { isFormConnector, isLeaseConnector, isProxyConnector } from './connector-kinds.ts';
 
 /** The same connector, whose calls downstream are kept within limits. */
 export function limitedConnector(connector: Connector, limits: CallLimits): Connector {
@@ -13,6 +13,7 @@ export function limitedConnector(connector: Connector, limits: CallLimits): Conn
     checkResource: (resource) => connector.checkResource(resource),
     ...(isProxyConnector(connector) && limitedProxy(connector, limits)),
     ...(isLeaseConnector(connector) && limitedLease(connector, limits)),
+    ...(isFormConnector(connector) && limitedForm(connector, limits)),
   };
 }
 
@@ -27,4 +28,10 @@ const limitedLease = (connector: LeaseConnector, limits: CallLimits): Omit<Lease
   ...(connector.longestLeaseSeconds !== undefined && { longestLeaseSeconds: connector.longestLeaseSeconds }),
   issue: (request) => limits.run(() => connector.issue(request)),
   revoke: (request) => limits.run(() => connector.revoke(request)),
+});
+
+const limitedForm = (connector: FormConnector, limits: CallLimits): Omit<FormConnector, keyof Connector> => ({
+  formOf: (resource, found) => connector.formOf(resource, found),
+  trustsRelayKey: (thumbprint) => connector.trustsRelayKey(thumbprint),
+  readFields: (request) => limits.run(() => connector.readFields(request)),
 });

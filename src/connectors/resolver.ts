@@ -1,10 +1,10 @@
-import type { Connector, ConnectorResolver, LeaseConnector } from '../domain/connector.ts';
-import { isLeaseConnector, isProxyConnector } from './connector-kinds.ts';
+import type { Connector, ConnectorResolver, FormConnector, LeaseConnector } from '../domain/connector.ts';
+import { isFormConnector, isLeaseConnector, isProxyConnector } from './connector-kinds.ts';
 import type { ResourceKind } from '../domain/resource.ts';
 
 /**
- * Finds connectors in a fixed list. Throws when two of them serve the same capability on the same kind of resource, or when two that
- * issue leases have one name.
+ * Finds connectors in a fixed list. Throws when two of them serve the same capability on the same kind of resource, when two that
+ * issue leases have one name, or when two fill forms of one kind of resource.
  */
 export function makeStaticResolver(connectors: readonly Connector[]): ConnectorResolver {
   const served = new Map<string, Connector>();
@@ -26,6 +26,15 @@ export function makeStaticResolver(connectors: readonly Connector[]): ConnectorR
     if (leasing.has(connector.name)) throw new Error(`two connectors are called ${connector.name}`);
     leasing.set(connector.name, connector);
   }
+  const filling = new Map<ResourceKind, FormConnector>();
+  for (const connector of connectors.filter(isFormConnector)) {
+    // A relay names its origin and no capability.
+    const other = filling.get(connector.resourceKind);
+    if (other !== undefined) {
+      throw new Error(`connectors ${other.name} and ${connector.name} both fill forms of ${connector.resourceKind}`);
+    }
+    filling.set(connector.resourceKind, connector);
+  }
   const resolve = (capability: string, resourceKind: ResourceKind): Connector | null =>
     served.get(keyOf(capability, resourceKind)) ?? null;
   return {
@@ -38,6 +47,11 @@ export function makeStaticResolver(connectors: readonly Connector[]): ConnectorR
       const connector = resolve(capability, resourceKind);
       return connector !== null && isLeaseConnector(connector) ? connector : null;
     },
+    resolveForm(capability, resourceKind) {
+      const connector = resolve(capability, resourceKind);
+      return connector !== null && isFormConnector(connector) ? connector : null;
+    },
+    findFormConnector: (resourceKind) => filling.get(resourceKind) ?? null,
     findLeaseConnector: (name) => leasing.get(name) ?? null,
   };
 }

@@ -15,7 +15,7 @@ export interface SecretDeliveryConfig {
 /** Delivers an artifact in which the credential lies sealed. */
 export function makeSecretDelivery({ sealer, ids }: SecretDeliveryConfig): SecretDelivery {
   return {
-    async wrap(grant, lease, now) {
+    async wrap(grant, content, now) {
       const terms: SecretTerms = {
         id: ids.artifactId(),
         tenantId: grant.tenantId,
@@ -23,9 +23,9 @@ export function makeSecretDelivery({ sealer, ids }: SecretDeliveryConfig): Secre
         grantId: grant.id,
         kind: grant.deliveryMode === 'minted_token' ? 'minted_token' : 'wrapped_secret',
         createdAt: now,
-        expiresAt: lease.expiresAt < grant.expiresAt ? lease.expiresAt : grant.expiresAt,
+        expiresAt: content.expiresAt < grant.expiresAt ? content.expiresAt : grant.expiresAt,
       };
-      const fields = lease.fields.map(({ name, value }) => ({ name, value: value.reveal() }));
+      const fields = content.fields.map(({ name, value }) => ({ name, value: value.reveal() }));
       const sealed = await sealer.seal(JSON.stringify(fields), placeOf(terms));
       return { ...terms, state: 'issued', sealed };
     },

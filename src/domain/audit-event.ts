@@ -49,6 +49,7 @@ export const AUDIT_EVENT_TYPES = [
   'run.revoked',
   'workload.revoked',
   'operator.refused',
+  'relay.registered',
   'relay.refused',
   'unwrap.refused',
 ] as const;

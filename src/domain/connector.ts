@@ -96,6 +96,25 @@ export interface LeaseConnector extends Connector {
   revoke(request: RevokeRequest): Promise<void>;
 }
 
+/** One input of a form, by its name in the credential and its place on the page: a CSS selector. */
+export interface FormInput {
+  name: string;
+  selector: string;
+}
+
+/** A connector for credentials that people keep, to fill forms with. Nothing is made downstream, so nothing is to be revoked. */
+export interface FormConnector extends Connector {
+  /**
+   * The inputs that a page of this resource is filled by, with the selectors that a relay found, by name. Throws `invalid_request` for a
+   * selector that is none, that the configuration says otherwise, or that is missing, and what `checkResource` throws.
+   */
+  formOf(resource: ResourceRef, found: Readonly<Record<string, string>>): readonly FormInput[];
+  /** Whether values may be sealed to a relay's key, by its thumbprint (RFC 7638); null stands for a relay without one. */
+  trustsRelayKey(thumbprint: string | null): boolean;
+  /** Reads the values, one for each input. Rejects with `forbidden`, `not_found`, `rate_limited`, `upstream_error` or `unavailable`. */
+  readFields(request: { resource: ResourceRef; signal: AbortSignal }): Promise<readonly SecretField[]>;
+}
+
 const NOT_CALLED: ReadonlySet<RefusalReason | null> = new Set([
   'connector_busy',
   'connector_paused',
@@ -113,6 +132,10 @@ export interface ConnectorResolver {
   resolveProxy(capability: string, resourceKind: ResourceKind): ProxyConnector | null;
   /** The same, for connectors that issue leases. */
   resolveLease(capability: string, resourceKind: ResourceKind): LeaseConnector | null;
+  /** The same, for connectors that fill forms. */
+  resolveForm(capability: string, resourceKind: ResourceKind): FormConnector | null;
+  /** The one that fills forms of such resources, whatever the capability; null when none is wired. */
+  findFormConnector(resourceKind: ResourceKind): FormConnector | null;
   /** By its name, for what it issued before; null when it is not configured any more. */
   findLeaseConnector(name: string): LeaseConnector | null;
 }

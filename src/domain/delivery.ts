@@ -25,13 +25,16 @@ export interface UnwrappedField {
   value: string;
 }
 
-/** Puts a lease's credential into an artifact that can be opened once. */
+/** What is sealed, and until when it is good. */
+export type SecretContent = Pick<IssuedLease, 'fields' | 'expiresAt'>;
+
+/** Puts a credential into an artifact that can be opened once. */
 export interface SecretDelivery {
   /**
-   * Seals the credential, for the grant's mode of delivery. The artifact ends with the grant or with the lease, whichever is first. Rejects
+   * Seals the credential, for the grant's mode of delivery. The artifact ends with the grant or with the credential, whichever is first. Rejects
    * with `unavailable`.
    */
-  wrap(grant: ApprovedGrant, lease: IssuedLease, now: Date): Promise<IssuedSecret>;
+  wrap(grant: ApprovedGrant, content: SecretContent, now: Date): Promise<IssuedSecret>;
   /** Opens it; who may, and that it happens once, is the caller's to see to. Rejects with `unavailable`. */
   open(artifact: IssuedSecret): Promise<readonly UnwrappedField[]>;
 }

@@ -1,5 +1,6 @@
 import type { RefusalReason } from './errors.ts';
 import type { DeliveryMode } from './grant.ts';
+import type { TenantId } from './ids.ts';
 import type { ApprovalRule, Policy } from './policy.ts';
 import type { ResourceRef } from './resource.ts';
 import type { Session } from './session.ts';
@@ -47,6 +48,8 @@ export interface GrantAuthorizer {
   decide(question: GrantQuestion): GrantDecision;
   /** What every rule says, in the order in which they are asked; the first that denies decides. Rules that hang on one that found nothing are left out. */
   explain(question: GrantQuestion): readonly Verdict[];
+  /** Whether the policy for this capability lets values out that are sealed to nobody's key; false when there is no policy. */
+  allowsPlainValues(of: { tenantId: TenantId; capability: string }): boolean;
   /** Names the configuration in force (SHA-256, hex); every event of a decision carries it. */
   readonly revision: string;
 }

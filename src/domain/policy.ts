@@ -44,6 +44,8 @@ export interface Policy {
   requiredToolTags: readonly string[];
   /** What a minted token may do, in the downstream system's words; null leaves that to the connector. */
   permissions: Readonly<Record<string, string>> | null;
+  /** Whether a browser relay without a key may have its values in the clear. */
+  allowsPlainValues: boolean;
   /** Null when the policy asks nothing more. */
   condition: Condition | null;
 }

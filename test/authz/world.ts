@@ -34,6 +34,7 @@ export const POLICY: Policy = {
   requiresProof: false,
   requiredToolTags: ['trusted'],
   permissions: null,
+  allowsPlainValues: false,
   condition: null,
 };
 

@@ -15,7 +15,9 @@ import { makeStaticResolver } from '../../src/connectors/resolver.ts';
 import { ephemeralKeyManagement } from '../../src/crypto/kek-file.ts';
 import { ephemeralKeyRing } from '../../src/crypto/key-ring.ts';
 import { makeIdSource } from '../../src/crypto/random-ids.ts';
+import { makeRelaySealer } from '../../src/crypto/relay-sealer.ts';
 import { makeSecretSealer } from '../../src/crypto/sealed-box.ts';
+import { makeBrowserRelays } from '../../src/delivery/browser-relays.ts';
 import { makeProxyDelivery } from '../../src/delivery/proxy-delivery.ts';
 import { makeSecretDelivery } from '../../src/delivery/secret-delivery.ts';
 import type { CallContext } from '../../src/domain/call-context.ts';
@@ -186,6 +188,7 @@ export async function makeLeaseWorld() {
   const grants: GrantAuthorizer = {
     revision: 'r1',
     explain: () => [],
+    allowsPlainValues: () => false,
     decide: ({ now, ttlSeconds }) => ({
       allowed: true,
       rule: 'policy:db.read',
@@ -214,6 +217,8 @@ export async function makeLeaseWorld() {
     deliveries: { proxy: makeProxyDelivery(ids), secret },
     sessions: { decide: () => ({ allowed: true }), explain: () => [] },
     tokens: makeSessionTokens({ keys, issuer: ISSUER, clock }),
+    relays: makeBrowserRelays({ runtime }),
+    relaySealer: makeRelaySealer(),
     proofs: { verify: () => Promise.reject(new Error('nothing here is bound to a key')) },
     operators: {
       verify: () =>

@@ -115,6 +115,7 @@ export const noticeOf = ({ session, grant, approval }: Asked, receiver: string):
 const allows: GrantAuthorizer = {
   revision: 'r1',
   explain: () => [],
+  allowsPlainValues: () => false,
   decide: ({ now, ttlSeconds }) => ({
     allowed: true,
     rule: 'policy:repo.read',

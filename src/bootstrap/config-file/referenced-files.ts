@@ -59,6 +59,11 @@ function* namedFiles(file: SalvagedFile): Generator<NamedFile> {
   if ('token_file' in login) yield [[...vault, 'login', 'token_file'], login.token_file, 'secret'];
   if ('jwt_file' in login) yield [[...vault, 'login', 'jwt_file'], login.jwt_file, 'token'];
   if ('secret_id_file' in login) yield [[...vault, 'login', 'secret_id_file'], login.secret_id_file, 'secret'];
+  for (const [index, { inputs }] of entriesOf(file.connectors?.browser?.forms)) {
+    for (const [at, { value_file: name }] of entriesOf(inputs)) {
+      yield [['connectors', 'browser', 'forms', index, 'inputs', at, 'value_file'], name, 'secret'];
+    }
+  }
   for (const [index, receiver] of entriesOf(file.notifications?.receivers)) {
     const path = ['notifications', 'receivers', index];
     yield [[...path, 'url_file'], receiver.url_file, 'secret_url'];

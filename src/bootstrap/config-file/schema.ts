@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { DEFAULT_LIMITS } from '../../connectors/call-limits.ts';
+import { originProblem } from '../../connectors/browser/origin.ts';
+import { selectorProblem } from '../../connectors/browser/selector.ts';
 import { GITHUB_OPERATIONS } from '../../connectors/github/operations.ts';
 import { APP_ID, permissionsSchema } from '../../connectors/github/permissions.ts';
 import { DELIVERY_MODES } from '../../domain/grant.ts';
@@ -152,6 +154,10 @@ const policy = z.strictObject({
   github_permissions: permissionsSchema
     .optional()
     .describe('What a minted token may do at GitHub; what the reads of the proxy need when it is left out.'),
+  browser_plain_values: z
+    .boolean()
+    .default(false)
+    .describe('Whether a browser relay that registers no public key may have its values in the clear.'),
   condition: z
     .string({ error: mistake(CONDITION) })
     .min(1, { error: mistake(CONDITION) })
@@ -245,6 +251,76 @@ const vault = z.strictObject({
   request_timeout: duration.default('10s').describe('How long one request may take.'),
   database: database.optional().describe('Users of databases that it makes, one for each grant.'),
 });
+
+const selector = z.string().superRefine((value, context) => {
+  const problem = selectorProblem(value);
+  if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+});
+
+const formInput = z.strictObject({
+  name: name.describe('What the relay knows it by, such as username.'),
+  selector: selector.optional().describe('CSS selector of the input; without it, the relay says where it is.'),
+  value: text(/^[^\u0000]{1,10000}$/, 'must be a text of up to 10000 characters')
+    .optional()
+    .describe('What is filled in, where that is no secret.'),
+  value_file: filePath.optional().describe('File that holds what is filled in, readable by ASB alone.'),
+  vault_key: identifier
+    .optional()
+    .describe('The key by which the secret of Vault holds what is filled in; the name, without it.'),
+});
+
+const form = z
+  .strictObject({
+    origin: z.string().describe('The origin of its pages, as browsers write it.'),
+    vault: z
+      .strictObject({
+        mount: pathName.default('secret').describe('Where the key/value engine (version 2) is mounted.'),
+        path: pathName.describe('The path of the secret.'),
+      })
+      .optional()
+      .describe('The secret of Vault that holds what is filled in; without it, each input says so.'),
+    inputs: someOf(formInput).describe('What is filled in.'),
+  })
+  .superRefine(({ vault: secret, inputs }, context) => {
+    for (const [index, { value, value_file: valueFile, vault_key: key }] of inputs.entries()) {
+      const path = ['inputs', index];
+      const own = [value, valueFile].filter((source) => source !== undefined).length;
+      if (secret === undefined && (own !== 1 || key !== undefined)) {
+        context.addIssue({ code: 'custom', path, message: 'must have a value or a value_file, and not both' });
+      }
+      if (secret !== undefined && own > 0) {
+        context.addIssue({
+          code: 'custom',
+          path,
+          message: 'must have no value of its own: this form takes them from Vault',
+        });
+      }
+    }
+  });
+
+const browser = z
+  .strictObject({
+    capabilities: someOf(name).default(['browser.login']).describe('The capabilities that forms are filled for.'),
+    allow_insecure_localhost: z.boolean().default(false).describe('Whether an origin may be http://localhost.'),
+    trusted_relay_keys: someOf(text(/^[A-Za-z0-9_-]{43}$/, 'must be a JWK thumbprint (RFC 7638, SHA-256, base64url)'))
+      .optional()
+      .describe('The keys that values may be sealed to; without it, whichever a session registers.'),
+    forms: someOf(form).describe('The forms, one for an origin.'),
+    limits,
+  })
+  .superRefine(({ allow_insecure_localhost: allow, forms }, context) => {
+    for (const [index, { origin, inputs }] of forms.entries()) {
+      const report = (message: string, ...at: (string | number)[]): void =>
+        context.addIssue({ code: 'custom', path: ['forms', index, ...at], message });
+      const problem = originProblem(origin, allow);
+      if (problem !== null) report(problem, 'origin');
+      if (forms.findIndex((other) => other.origin === origin) < index) report('another form has this origin', 'origin');
+      for (const [at, { name: input }] of inputs.entries()) {
+        if (inputs.findIndex((other) => other.name === input) < at)
+          report('another input has this name', 'inputs', at, 'name');
+      }
+    }
+  });
 
 const tokenReview = z.strictObject({
   api_server: url.describe('The API server that is asked.'),
@@ -374,6 +450,15 @@ export const CONFIG_FILE = z
           .prefault({})
           .describe('The GitHub proxy.'),
         vault: vault.optional().describe('A Vault (https://developer.hashicorp.com/vault), or what speaks its API.'),
+        browser: browser.optional().describe('Forms that a browser extension fills, which waits as a relay.'),
+      })
+      .superRefine(({ vault: configured, browser: { forms } = { forms: [] } }, context) => {
+        if (configured !== undefined) return;
+        for (const [index, { vault: secret }] of forms.entries()) {
+          const path = ['browser', 'forms', index, 'vault'];
+          const message = 'takes its values from Vault, and connectors.vault says of none';
+          if (secret !== undefined) context.addIssue({ code: 'custom', path, message });
+        }
       })
       .prefault({})
       .describe('Settings of the systems that access is given to.'),

@@ -6,7 +6,9 @@ import { Secret } from '../../domain/secret.ts';
 import type { Tool } from '../../domain/tool.ts';
 import type { WorkloadBinding } from '../../domain/workload-binding.ts';
 import type {
+  BrowserSettings,
   DatabaseSettings,
+  FormCredentialSettings,
   GitHubAppSettings,
   K8sIssuerSettings,
   KeySettings,
@@ -24,6 +26,7 @@ type TenantEntry = ConfigFile['tenants'][number];
 type BindingEntry = TenantEntry['workload_bindings'][number];
 type PolicyEntry = TenantEntry['policies'][number];
 type VaultEntry = NonNullable<ConfigFile['connectors']['vault']>;
+type FormEntry = NonNullable<ConfigFile['connectors']['browser']>['forms'][number];
 type ReceiverEntry = ConfigFile['notifications']['receivers'][number];
 
 /** The files that a configuration file names. */
@@ -56,8 +59,10 @@ export function toSettings(file: ConfigFile, files: NamedFiles): Settings {
     limits: {
       github: toLimits(connectors.github.limits),
       ...(connectors.vault?.database !== undefined && { vaultdb: toLimits(connectors.vault.database.limits) }),
+      ...(connectors.browser !== undefined && { browser: toLimits(connectors.browser.limits) }),
     },
     database: toDatabase(connectors.vault, files),
+    browser: toBrowser(connectors, files),
     revision: revisionOf(file),
   };
 }
@@ -78,6 +83,33 @@ function toDatabase(entry: VaultEntry | undefined, files: NamedFiles): DatabaseS
     longestLeaseSeconds: secondsOf(longestLease),
     roles: roles.map(({ name, mount, dsn_template: dsnTemplate }) => ({ name, mount, dsnTemplate })),
   };
+}
+
+function toBrowser({ browser, vault }: ConfigFile['connectors'], files: NamedFiles): BrowserSettings | null {
+  if (browser === undefined) return null;
+  const takesFromVault = browser.forms.some((form) => form.vault !== undefined);
+  return {
+    capabilities: browser.capabilities,
+    allowInsecureLocalhost: browser.allow_insecure_localhost,
+    trustedRelayKeys: browser.trusted_relay_keys ?? null,
+    vault: vault === undefined || !takesFromVault ? null : toVault(vault, files),
+    forms: browser.forms.map((form) => ({
+      origin: form.origin,
+      inputs: form.inputs.map(({ name, selector = null }) => ({ name, selector })),
+      credential: toFormCredential(form, files),
+    })),
+  };
+}
+
+function toFormCredential({ vault, inputs }: FormEntry, files: NamedFiles): FormCredentialSettings {
+  if (vault !== undefined) {
+    return { kind: 'vault', ...vault, keys: inputs.map(({ name, vault_key: key = name }) => ({ name, key })) };
+  }
+  const values = inputs.map(({ name, value = '', value_file: file }) => {
+    // A line break at its end is the editor's.
+    return { name, value: new Secret(file === undefined ? value : files.text(file).replace(/\r?\n$/, '')) };
+  });
+  return { kind: 'configured', values };
 }
 
 const toVault = (entry: VaultEntry, files: NamedFiles): VaultSettings => ({
@@ -139,6 +171,7 @@ function toPolicy(tenant: string, entry: PolicyEntry): Policy {
     requiresProof: entry.require_proof,
     requiredToolTags: entry.required_tool_tags,
     permissions: entry.github_permissions ?? null,
+    allowsPlainValues: entry.browser_plain_values,
     condition: condition === undefined ? null : compileCondition(condition),
   };
 }

@@ -44,7 +44,7 @@ export function errorFromVault(failure: unknown, { what, needs }: AskedOfVault):
         },
       );
     case 404:
-      return notFound(`Vault has no ${what}`, options);
+      return notFound(`Vault does not have ${what}`, options);
     case 429:
       return rateLimited('Vault takes no more requests just now; retry later', {
         ...options,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Clock } from '../../domain/clock.ts';
+import { upstreamError } from '../../domain/errors.ts';
 import { Secret } from '../../domain/secret.ts';
 import { segments, type VaultClient, VaultRefusal } from './vault-client.ts';
 
@@ -74,14 +75,34 @@ export class VaultLogin {
     return this.#once(() => this.#prolong(until));
   }
 
-  /** Whether another token can be had in the place of one that Vault refused. */
-  get canLogInAnew(): boolean {
-    return this.#config.method.method !== 'token';
+  /**
+   * Does something with a token that is good until `until` where that can be had. One that Vault refuses may have been revoked: a new one
+   * says whether it was that. What is refused has done nothing. Rejects with what `use` rejects with, and with `upstream_error`
+   * (`upstream_unreachable`) when there is no token: nothing was asked for then.
+   */
+  async withToken<T>(until: Date, use: (token: VaultToken) => Promise<T>): Promise<T> {
+    const token = await this.#tokenOrNothing(until);
+    try {
+      return await use(token);
+    } catch (error) {
+      if (!(error instanceof VaultRefusal && error.status === 403 && this.#canLogInAnew)) throw error;
+      // Unless another one has taken its place.
+      if (this.#current?.token === token.token) this.#current = null;
+      return use(await this.#tokenOrNothing(until));
+    }
   }
 
-  /** Drops a token that Vault refused, unless another one has taken its place. */
-  forget({ token }: VaultToken): void {
-    if (this.#current?.token === token) this.#current = null;
+  async #tokenOrNothing(until: Date): Promise<VaultToken> {
+    try {
+      return await this.token(until);
+    } catch (cause) {
+      throw upstreamError('ASB cannot log in to Vault; tell the operator', { reason: 'upstream_unreachable', cause });
+    }
+  }
+
+  /** Whether another token can be had in the place of one that Vault refused. */
+  get #canLogInAnew(): boolean {
+    return this.#config.method.method !== 'token';
   }
 
   /** Renews no more. Tokens that were obtained end by themselves. */
@@ -131,18 +152,18 @@ export class VaultLogin {
     const current = this.#usable();
     if (current === null) return this.#logIn();
     const renewed = await this.#renew(current);
-    return lastsUntil(renewed, until) || !this.canLogInAnew ? renewed : this.#logIn();
+    return lastsUntil(renewed, until) || !this.#canLogInAnew ? renewed : this.#logIn();
   }
 
   async #renew(current: Current): Promise<Current> {
-    if (!current.isRenewable) return this.canLogInAnew ? this.#logIn() : current;
+    if (!current.isRenewable) return this.#canLogInAnew ? this.#logIn() : current;
     try {
       const request = { method: 'POST' as const, path: 'auth/token/renew-self', token: current.token, body: {} };
       const answer = await this.#ask(loginAnswer, request);
       return this.#from(answer.auth, current.token, current.longestLifeMs);
     } catch (error) {
       // It reached the end of what Vault renews, or was revoked.
-      if (error instanceof VaultRefusal && error.status < 500 && this.canLogInAnew) return this.#logIn();
+      if (error instanceof VaultRefusal && error.status < 500 && this.#canLogInAnew) return this.#logIn();
       throw error;
     }
   }

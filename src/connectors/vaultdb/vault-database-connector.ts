@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import type { Clock } from '../../domain/clock.ts';
 import type { IssuedLease, IssueRequest, LeaseConnector } from '../../domain/connector.ts';
-import { invalidRequest, notFound, unavailable, upstreamError } from '../../domain/errors.ts';
+import { invalidRequest, notFound, unavailable } from '../../domain/errors.ts';
 import type { ResourceRef } from '../../domain/resource.ts';
 import { Secret } from '../../domain/secret.ts';
 import { errorFromVault, lateError } from '../vault/translate-error.ts';
-import { segment, segments, type VaultClient, VaultRefusal } from '../vault/vault-client.ts';
+import { segment, segments, type VaultClient } from '../vault/vault-client.ts';
 import type { VaultLogin, VaultToken } from '../vault/vault-login.ts';
 import type { DsnTemplate } from './dsn-template.ts';
 
@@ -97,7 +97,7 @@ class VaultDatabaseConnector implements LeaseConnector {
       needs: `read on ${role.mount}/creds/${role.name} and update on sys/leases/renew and sys/leases/revoke`,
     };
     try {
-      return await this.#withToken(expiresAt, (token) => this.#issueBy(token, role, expiresAt, signal));
+      return await this.#config.login.withToken(expiresAt, (token) => this.#issueBy(token, role, expiresAt, signal));
     } catch (error) {
       throw signal.aborted ? lateError(signal) : errorFromVault(error, asked);
     }
@@ -108,28 +108,6 @@ class VaultDatabaseConnector implements LeaseConnector {
     const made = await this.#make(role, token, signal);
     const seconds = await this.#extend(made, token, expiresAt, signal);
     return leaseOf(role, made, new Date(earliest(askedAt.getTime() + seconds * 1000, token.endsAt)));
-  }
-
-  /** A token that Vault refuses may have been revoked: a new one says whether it was that. What is refused has done nothing. */
-  async #withToken<T>(until: Date, use: (token: VaultToken) => Promise<T>): Promise<T> {
-    const { login } = this.#config;
-    const token = await this.#logIn(until);
-    try {
-      return await use(token);
-    } catch (error) {
-      if (!(error instanceof VaultRefusal && error.status === 403 && login.canLogInAnew)) throw error;
-      login.forget(token);
-      return use(await this.#logIn(until));
-    }
-  }
-
-  /** Without a login nothing was asked for. */
-  async #logIn(until: Date): Promise<VaultToken> {
-    try {
-      return await this.#config.login.token(until);
-    } catch (cause) {
-      throw upstreamError('ASB cannot log in to Vault; tell the operator', { reason: 'upstream_unreachable', cause });
-    }
   }
 
   /** Asks for a credential. Whoever gives up on it meanwhile leaves somebody behind who revokes it, when it comes after all. */
@@ -171,7 +149,7 @@ class VaultDatabaseConnector implements LeaseConnector {
   async revoke({ leaseId }: { leaseId: string | null }): Promise<void> {
     if (leaseId === null) throw unavailable('the id of the lease never became known; it ends by itself');
     try {
-      await this.#withToken(this.#config.clock.now(), ({ token }) => this.#revokeLease(leaseId, token));
+      await this.#config.login.withToken(this.#config.clock.now(), ({ token }) => this.#revokeLease(leaseId, token));
     } catch (error) {
       throw errorFromVault(error, { what: 'the lease', needs: 'update on sys/leases/revoke' });
     }

@@ -52,7 +52,7 @@ export const executeGitHubProxyRequest = z.strictObject({ proxy_handle: token, o
 export const registerBrowserRelayRequest = z.strictObject({
   session_token: optionalToken,
   key_id: name,
-  public_key: token,
+  public_key: optionalToken,
   origin: reference,
   tab_id: name,
   selectors: textsByName,
