@@ -6,6 +6,8 @@ const ON_EVERY_STORE = [
   'minted-tokens',
   'approvals',
   'attacks',
+  'browser',
+  'browser-vault',
   'budgets',
   'canary',
   'canary-approvals',

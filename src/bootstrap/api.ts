@@ -173,6 +173,9 @@ function warnOfDefaults({ environment, keys, settings }: Configuration, log: Log
   if (environment.ASB_GITHUB_TOKEN === undefined && settings.githubApp === null) {
     log.warn({}, 'no ASB_GITHUB_TOKEN and no GitHub App: nothing can be delivered for GitHub');
   }
+  if (environment.ASB_BROWSER_ORIGIN !== undefined && environment.ASB_OPERATOR_ISSUER === undefined) {
+    log.warn({}, 'ASB_BROWSER_ORIGIN is set and ASB_OPERATOR_ISSUER is not: nobody can approve that its form is filled');
+  }
   if (environment.ASB_PUBLIC_BASE_URL !== undefined) return;
   if (settings.policies.some(({ requiresProof }) => requiresProof)) {
     log.warn({}, 'no ASB_PUBLIC_BASE_URL: a proof of possession may name whatever host its request names');

@@ -22,7 +22,7 @@ const keptRelay = z.strictObject({
 type Name = Pick<BrowserRelay, 'tenantId' | 'sessionId' | 'keyId'>;
 
 /** Keeps relays in the runtime store, where every process finds them. Nothing in them is a secret. */
-export function makeBrowserRelays({ runtime }: { runtime: RuntimeStore }): BrowserRelays {
+export function makeBrowserRelays({ runtime }: { runtime: Pick<RuntimeStore, 'claim' | 'keep' | 'kept'> }): BrowserRelays {
   const find = async (of: Name, now: Date): Promise<BrowserRelay | null> => {
     const text = await runtime.kept(KIND, nameOf(of), now);
     return text === null ? null : keptRelay.parse(JSON.parse(text));

@@ -31,7 +31,7 @@ toldAlone('a field that is not as it should be is told with its place', [
     'a field that is like no other',
     'max_ttl: 15m',
     'max_ttl: 15m\n        budget: 3',
-    '28:9: tenants[0].policies[0].budget: is not a field here; the fields are capability, resource_kind, delivery_modes, default_ttl, max_ttl, approval, require_proof, required_tool_tags, github_permissions, condition',
+    '28:9: tenants[0].policies[0].budget: is not a field here; the fields are capability, resource_kind, delivery_modes, default_ttl, max_ttl, approval, require_proof, required_tool_tags, github_permissions, browser_plain_values, condition',
   ],
   [
     'a missing field, at the entry that lacks it',
@@ -617,5 +617,95 @@ describe('a file with more mistakes than anybody makes costs no more than one wi
       },
     };
     expect(suggest('acne', untouched)).toBe('');
+  });
+});
+
+const FORMS = `${SAMPLE}  browser:
+    forms:
+      - origin: https://ledger.example
+        inputs:
+          - { name: username, value: robot, selector: '#user' }
+          - { name: password, value_file: ledger.password }
+`;
+
+describe('forms that a browser fills', () => {
+  test('have no mistakes as they are', () => {
+    expect(mistakesOf(FORMS)).toEqual([]);
+  });
+
+  const at = 'connectors.browser.forms[0]';
+  const LEDGER = '      - origin: https://ledger.example\n';
+  test.each<Mistake>([
+    ['without TLS', 'https://ledger', 'http://ledger', `71:17: ${at}.origin: must be https (http is for localhost only)`],
+    [
+      'at an origin with a path',
+      'https://ledger.example',
+      'https://ledger.example/login',
+      `71:17: ${at}.origin: must be written as browsers write it: https://ledger.example`,
+    ],
+    [
+      'at localhost',
+      'https://ledger.example',
+      'http://localhost:3000',
+      `71:17: ${at}.origin: must be https; http://localhost has to be allowed first`,
+    ],
+    ['with a selector that is none', "'#user'", "'#user >'", `73:55: ${at}.inputs[0].selector: is no CSS selector`],
+    [
+      'with two selectors in one',
+      "'#user'",
+      "'#user, #comment'",
+      `73:55: ${at}.inputs[0].selector: must be one CSS selector, without commas: it is for one input`,
+    ],
+    [
+      'with two inputs of one name',
+      'name: password',
+      'name: username',
+      `74:21: ${at}.inputs[1].name: another input has this name`,
+    ],
+    [
+      'with an input that is filled with nothing',
+      'value: robot, ',
+      '',
+      `73:13: ${at}.inputs[0]: must have a value or a value_file, and not both`,
+    ],
+    [
+      'with an input that is filled with two things',
+      'value: robot,',
+      'value: robot, value_file: f,',
+      `73:13: ${at}.inputs[0]: must have a value or a value_file, and not both`,
+    ],
+    [
+      'with a key of Vault, and no secret of it',
+      'value: robot,',
+      'vault_key: user,',
+      `73:13: ${at}.inputs[0]: must have a value or a value_file, and not both`,
+    ],
+    [
+      'with a thumbprint that is none',
+      '    forms:\n',
+      '    trusted_relay_keys: [abc]\n    forms:\n',
+      '70:26: connectors.browser.trusted_relay_keys[0]: must be a JWK thumbprint (RFC 7638, SHA-256, base64url)',
+    ],
+  ])('%s', (_name, from, to, told) => {
+    expect(mistakesOf(changed(from, to, FORMS))).toEqual([told]);
+  });
+
+  test('two of them at one origin', () => {
+    const two = `${FORMS}${LEDGER}        inputs: [{ name: pin, value: '1' }]\n`;
+    expect(mistakesOf(two)).toEqual(['75:17: connectors.browser.forms[1].origin: another form has this origin']);
+  });
+
+  test('from a secret of a Vault that nobody configured', () => {
+    const secret = `${SAMPLE}  browser:
+    forms:
+      - origin: https://ledger.example
+        vault: { path: forms/ledger }
+        inputs: [{ name: pin }]
+`;
+    const told = `72:16: ${at}.vault: takes its values from Vault, and connectors.vault says of none`;
+    expect(mistakesOf(secret)).toEqual([told]);
+    expect(mistakesOf(changed('inputs: [{ name: pin }]', "inputs: [{ name: pin, value: '1' }]", secret))).toContain(
+      `73:18: ${at}.inputs[0]: must have no value of its own: this form takes them from Vault`,
+    );
   });
 });

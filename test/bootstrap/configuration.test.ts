@@ -17,6 +17,11 @@ const VAULT = {
   ASB_VAULT_ROLE: 'app_ro',
   ASB_VAULT_DSN_TEMPLATE: 'postgres://{{username}}:{{password}}@db/app',
 };
+const BROWSER = {
+  ASB_BROWSER_ORIGIN: 'https://ledger.example',
+  ASB_BROWSER_USERNAME: 'robot',
+  ASB_BROWSER_PASSWORD: 'secret',
+};
 const APP = { ...LEAST, ASB_GITHUB_APP_ID: '71', ASB_GITHUB_APP_PRIVATE_KEY_FILE: '/keys/app.pem' };
 
 const DURABLE = {
@@ -186,6 +191,36 @@ describe('a mistake stops the start and says what to change', () => {
       'a DSN that takes no password',
       { ...LEAST, ...VAULT, ASB_VAULT_DSN_TEMPLATE: 'postgres://{{username}}@db/app' },
       /^ASB_VAULT_DSN_TEMPLATE: the DSN template must have \{\{password\}\} once/,
+    ],
+    [
+      'a form without a password',
+      { ...LEAST, ...BROWSER, ASB_BROWSER_PASSWORD: '' },
+      /^ASB_BROWSER_PASSWORD: must be set, as ASB_BROWSER_ORIGIN is/,
+    ],
+    [
+      'half of a form',
+      { ...LEAST, ...BROWSER, ASB_BROWSER_ORIGIN: '' },
+      /^ASB_BROWSER_USERNAME: goes with ASB_BROWSER_ORIGIN/,
+    ],
+    [
+      'a form in the clear',
+      { ...LEAST, ...BROWSER, ASB_BROWSER_ORIGIN: 'http://ledger.example' },
+      /^ASB_BROWSER_ORIGIN: must be https/,
+    ],
+    [
+      'a form at localhost that is not allowed',
+      { ...LEAST, ...BROWSER, ASB_BROWSER_ORIGIN: 'http://localhost:3000' },
+      /^ASB_BROWSER_ORIGIN: must be https; http:\/\/localhost has to be allowed first/,
+    ],
+    [
+      'a form at an origin with a path',
+      { ...LEAST, ...BROWSER, ASB_BROWSER_ORIGIN: 'https://ledger.example/login' },
+      /^ASB_BROWSER_ORIGIN: must be written as browsers write it: https:\/\/ledger\.example$/,
+    ],
+    [
+      'a selector that is none',
+      { ...LEAST, ...BROWSER, ASB_BROWSER_SELECTOR_PASSWORD: '#password >' },
+      /^ASB_BROWSER_SELECTOR_PASSWORD: is no CSS selector/,
     ],
     ['a database without a name', { ...DURABLE, ASB_POSTGRES_DSN: 'postgres://db' }, /^ASB_POSTGRES_DSN: write postgres:/],
     ['a database of another kind', { ...DURABLE, ASB_POSTGRES_DSN: 'mysql://db/asb' }, /^ASB_POSTGRES_DSN: write postgres:/],
