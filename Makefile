@@ -2,7 +2,7 @@
 RUN := npm run --silent
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help demo demo-vault test test-faults ci proto proto-check proto-release fmt lint typecheck migrate run-api run-worker bench docs config-check dev-token
+.PHONY: help demo demo-vault demo-browser test test-faults ci proto proto-check proto-release fmt lint typecheck migrate run-api run-worker bench docs config-check dev-token
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,6 +16,10 @@ demo: $(INSTALLED) ## run the main job against local stand-ins, step by step
 
 demo-vault: $(INSTALLED) ## a database user of Vault's for one grant, step by step, on a Postgres of its own
 	@$(RUN) demo:vault
+
+demo-browser: $(INSTALLED) ## a login form that a headless Chromium fills through a relay, once, step by step
+	@sh .ci/tools chromium
+	@$(RUN) demo:browser
 
 test: $(INSTALLED) ## run every test
 	@sh .ci/tools

@@ -1,25 +1,22 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SignJWT } from 'jose';
 import type { Cluster } from './cluster.ts';
-import { devKey } from './dev-keys.ts';
+import { makeOperators, type Operators } from './operators.ts';
 
 /** A configuration file for the demo, and the operators that it trusts. */
 export interface DemoConfiguration {
   path: string;
   /** Whose grants nobody is asked about, and whose grants one person must approve. */
   tenants: { free: string; careful: string };
-  /** An operator's token of five minutes. */
-  operatorToken(subject: string, role: string): Promise<string>;
+  operators: Operators;
 }
 
-const OPERATORS = { issuer: 'https://login.demo.example', audience: 'asb' };
 const ROLES = ['viewer', 'auditor', 'operator', 'approver'];
 
 /** Writes the file and its keys into a folder. */
 export async function writeDemoConfiguration(folder: string, cluster: Cluster): Promise<DemoConfiguration> {
   const tenants = { free: 't_dev', careful: 't_careful' };
-  const { privateKey, publicKeyFile } = devKey(folder, 'operators');
+  const operators = makeOperators(folder);
   await writeFile(join(folder, 'cluster.pem'), cluster.publicKey);
   const path = join(folder, 'asb.yaml');
   const configuration = {
@@ -30,27 +27,16 @@ export async function writeDemoConfiguration(folder: string, cluster: Cluster): 
     },
     operators: [
       {
-        ...OPERATORS,
-        keys: { pem_file: publicKeyFile },
+        issuer: operators.issuer,
+        audience: operators.audience,
+        keys: { pem_file: operators.publicKeyFile },
         role_mappings: ROLES.map((role) => ({ value: role, roles: [role], tenants: Object.values(tenants) })),
       },
     ],
   };
   // JSON is YAML.
   await writeFile(path, JSON.stringify(configuration, null, 2));
-  return {
-    path,
-    tenants,
-    operatorToken: (subject, role) =>
-      new SignJWT({ roles: [role] })
-        .setProtectedHeader({ alg: 'EdDSA' })
-        .setIssuer(OPERATORS.issuer)
-        .setAudience(OPERATORS.audience)
-        .setSubject(subject)
-        .setIssuedAt()
-        .setExpirationTime('5m')
-        .sign(privateKey),
-  };
+  return { path, tenants, operators };
 }
 
 function tenant(id: string, { issuer }: Cluster, approval: unknown) {

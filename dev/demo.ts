@@ -106,7 +106,7 @@ try {
   show('grant', `${asked.grant_id} (${asked.state})`);
   const approvalPath = `/v1/approvals/${asked.approval_id}`;
   await teller.refused(`${approvalPath}:approve`, {}, 401, session_token);
-  const approver = await configuration.operatorToken('olga', 'approver');
+  const approver = await configuration.operators.token('olga', ['approver']);
   const { approval } = waiting.parse(await teller.read(approvalPath, approver));
   show('olga sees', `${approval.agent_id} asks for ${approval.resource_ref}: “${approval.reason}”`);
   const answered = teller.read(`/v1/grants/${asked.grant_id}?wait_seconds=30`, session_token);
@@ -119,7 +119,7 @@ try {
   const stopped = await teller.succeed(
     `/v1/runs/${run.run_id}:revoke`,
     { tenant_id: careful.tenant_id, reason: 'demo' },
-    await configuration.operatorToken('otto', 'operator'),
+    await configuration.operators.token('otto', ['operator']),
   );
   show('revoked', JSON.stringify(stopped));
   await teller.refused(proxy, { ...reading, proxy_handle: collected.delivery.handle }, 401);
