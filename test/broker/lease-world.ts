@@ -22,6 +22,7 @@ import { makeProxyDelivery } from '../../src/delivery/proxy-delivery.ts';
 import { makeSecretDelivery } from '../../src/delivery/secret-delivery.ts';
 import type { CallContext } from '../../src/domain/call-context.ts';
 import type {
+  Connector,
   IssuedLease,
   IssueRequest,
   LeaseConnector,
@@ -160,7 +161,7 @@ const watchedConnector = (connector: LeaseConnector, effects: Effects): Replacea
 });
 
 /** Everything that leases touch, real but for the clock, the policy and the downstream system. */
-export async function makeLeaseWorld() {
+export async function makeLeaseWorld(moreConnectors: readonly Connector[] = []) {
   const clock = new FakeClock();
   const audit = new RecordingAuditLog();
   const stored = new MemoryRepository({ auditLog: audit });
@@ -198,7 +199,7 @@ export async function makeLeaseWorld() {
       permissions: null,
     }),
   };
-  const connectors = { current: makeStaticResolver([leases, gitHub]) };
+  const connectors = { current: makeStaticResolver([leases, gitHub, ...moreConnectors]) };
   const deps: RequestGrantDeps &
     DecideApprovalDeps &
     GetGrantDeps &
