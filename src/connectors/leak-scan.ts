@@ -85,8 +85,8 @@ class Scan implements LeakScan {
     const text = bytes.toString('latin1');
     const beginnings = ESCAPES.test(text) ? anyBeginnings : plainBeginnings;
     beginnings.lastIndex = 0;
-    while (beginnings.test(text)) {
-      const start = beginnings.lastIndex;
+    for (let found = beginnings.exec(text); found !== null; found = beginnings.exec(text)) {
+      const start = found.index;
       const end = Math.max(...forms.map(({ whole }) => endOfMatch(whole, text, start)));
       if (end > start) {
         bytes.fill(ASTERISK, start, end);
@@ -120,10 +120,9 @@ const formOf = (characters: readonly Character[]): Form => ({
   whole: new RegExp(characters.map(({ any }) => any).join(''), 'y'),
 });
 
-/** Looks ahead, so that where it stops is where a form begins. */
 function beginningsOf(forms: readonly Form[], patternOf: (character: Character) => string): RegExp {
   const beginnings = forms.map(({ characters }) => characters.slice(0, BEGINNING_LENGTH).map(patternOf).join(''));
-  return new RegExp(`(?=${beginnings.join('|')})`, 'g');
+  return new RegExp(beginnings.join('|'), 'g');
 }
 
 function hexOf(bytes: Buffer): Character[] {
