@@ -7,7 +7,10 @@ beforeEach(async () => {
 });
 afterEach(() => asb.close());
 
-const settle = () => new Promise(setImmediate);
+/** Each commit takes a turn of the event loop, and a pass makes a few. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 10; turn += 1) await new Promise(setImmediate);
+}
 
 /** Moves time on by the second and lets each cleanup that falls due finish. */
 async function pass(seconds: number): Promise<void> {

@@ -371,12 +371,12 @@ describe('of many at once', () => {
     await world.request(token, { requestId: 'one' });
     const other = { requestId: 'one', reason: 'count the customers' };
     expect(await outcomeOf(world.request(token, other))).toBe('conflict');
-    const [one, two] = await Promise.all([
+    const answers = await Promise.all([
       outcomeOf(world.request(token, { ...other, requestId: 'two' })),
       outcomeOf(world.request(token, { requestId: 'two' })),
     ]);
-    expect(one).toMatchObject({ state: 'issued' });
-    expect(two).toBe('conflict');
+    expect(answers).toContainEqual(expect.objectContaining({ state: 'issued' }));
+    expect(answers).toContain('conflict');
     expect(world.ledger.asked.issue).toBe(2);
   });
 

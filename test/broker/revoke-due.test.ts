@@ -353,12 +353,14 @@ describe('a pass', () => {
     };
     await world.revoke();
     const outcome = ({ type, requestId }: { type: string; requestId: string }) => [type, requestId];
-    expect(world.audit.events.slice(-4).map(outcome)).toEqual([
+    const [first, second, ...outcomes] = world.audit.events.slice(-4).map(outcome);
+    expect([first, second]).toEqual([
       ['lease.revocation_requested', 'req_pass'],
       ['lease.revocation_requested', 'req_other'],
-      ['lease.revoked', 'req_other'],
-      ['lease.revocation_failed', 'req_pass'],
     ]);
+    expect(outcomes).toHaveLength(2);
+    expect(outcomes).toContainEqual(['lease.revoked', 'req_other']);
+    expect(outcomes).toContainEqual(['lease.revocation_failed', 'req_pass']);
     expect(await onlyRevocation()).toMatchObject({ state: 'done', outcome: 'revoked' });
     expect(await world.openCalls()).toEqual([]);
   });

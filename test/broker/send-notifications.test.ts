@@ -138,10 +138,15 @@ test('an answer whose body never ends, or is endless, has said enough with its s
 
 test('a notifier that pays no heed is left behind', async () => {
   const world = await makeWorld(aWebhook());
-  const notifiers = { receiversOf: () => ['hook'], find: () => ({ send: () => new Promise<never>(() => undefined) }) };
+  let isSending = false;
+  const send = (): Promise<never> => {
+    isSending = true;
+    return new Promise(() => undefined);
+  };
   await world.ask();
+  const notifiers = { receiversOf: () => ['hook'], find: () => ({ send }) };
   const pass = sendNotifications({ ...world.deps, notifiers })(100, 'req_1', new AbortController().signal);
-  await new Promise(setImmediate);
+  await until(() => isSending);
   world.clock.advance(11);
   expect(await pass).toEqual({ delivered: 0, retried: 1, givenUp: 0 });
 });

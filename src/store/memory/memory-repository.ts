@@ -43,16 +43,26 @@ export interface MemoryRepositoryConfig {
 
 /** A few megabytes. */
 const RECENT_EVENTS = 2000;
+/** Of a batch a unit that fails costs the others once more. */
+const MAX_BATCH = 64;
+
+/** A unit of work that is to be committed, and who waits for that. */
+interface WaitingUnit {
+  staged: StagedUnit;
+  resolve(): void;
+  reject(error: unknown): void;
+}
 
 /**
- * Keeps everything in this process, for development and for a single broker. A unit of work commits without waiting, so
- * none ever sees half of another; its events are in the audit log before its changes can be seen.
+ * Keeps everything in this process, for development and for a single broker. Units of work commit in the order in which they were staged,
+ * and none ever sees half of another; their events are in the audit log before their changes can be seen. Those that were staged in one turn
+ * of the event loop are written to it together: the write costs as much for all of them as for one.
  */
 export class MemoryRepository implements Repository, CountsRows {
   readonly #auditLog: AuditLog;
   readonly #tables = new Tables();
   readonly #recentEvents: RecentEvents;
-  #committing = false;
+  #waiting: WaitingUnit[] = [];
 
   constructor({ auditLog, recentEvents = RECENT_EVENTS }: MemoryRepositoryConfig) {
     this.#auditLog = auditLog;
@@ -60,9 +70,9 @@ export class MemoryRepository implements Repository, CountsRows {
   }
 
   transact(stage: (unit: UnitOfWork) => void): Promise<void> {
-    return new Promise((resolve) => {
-      this.#commit(runStage(stage));
-      resolve();
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ staged: runStage(stage), resolve, reject });
+      if (this.#waiting.length === 1) setImmediate(() => this.#commitWaiting());
     });
   }
 
@@ -198,19 +208,35 @@ export class MemoryRepository implements Repository, CountsRows {
     return this.#tables.counts();
   }
 
-  #commit(staged: StagedUnit): void {
-    // Callbacks run while a unit commits (events of ended grants, the audit log); one that commits another would slip
-    // in between this unit's checks and its changes.
-    if (this.#committing) throw new Error('a unit of work was started while another commits');
-    this.#committing = true;
+  /** What is staged meanwhile, as by the callbacks of a unit, waits for the next turn. */
+  #commitWaiting(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (let first = 0; first < waiting.length; first += MAX_BATCH) this.#commit(waiting.slice(first, first + MAX_BATCH));
+  }
+
+  #commit(batch: readonly WaitingUnit[]): void {
+    const { changes, units } = this.#check(batch);
     try {
-      const changes = new ChangeSet(this.#tables);
-      staged.replayOn(changes);
       this.#append(changes.events);
-      changes.apply();
-      this.#recentEvents.add(changes.events);
-    } finally {
-      this.#committing = false;
+    } catch (error) {
+      for (const unit of units) unit.reject(error);
+      return;
+    }
+    changes.apply();
+    this.#recentEvents.add(changes.events);
+    for (const unit of units) unit.resolve();
+  }
+
+  /** The changes of all units that can be made, each checked as those before it leave the rows. The others are rejected. */
+  #check(batch: readonly WaitingUnit[]): { changes: ChangeSet; units: readonly WaitingUnit[] } {
+    const units = [...batch];
+    for (;;) {
+      const changes = new ChangeSet(this.#tables);
+      const failed = units.findIndex((unit) => !isReplayed(unit, changes));
+      if (failed === -1) return { changes, units };
+      // What it had changed before it failed is not to be seen by the others.
+      units.splice(failed, 1);
     }
   }
 
@@ -233,6 +259,17 @@ interface ExpiredGrant {
 
 /** A promise also of what throws. */
 const settled = <T>(read: () => T): Promise<T> => new Promise((resolve) => resolve(read()));
+
+/** Rejects the unit when it cannot be made. */
+function isReplayed({ staged, reject }: WaitingUnit, changes: ChangeSet): boolean {
+  try {
+    staged.replayOn(changes);
+    return true;
+  } catch (error) {
+    reject(error);
+    return false;
+  }
+}
 
 /** The type of `stage` lets an async function through; its answer tells. */
 function runStage(stage: (unit: UnitOfWork) => unknown): StagedUnit {

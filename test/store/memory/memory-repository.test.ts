@@ -1,7 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { decideApproval } from '../../../src/domain/approval.ts';
 import type { AuditEvent } from '../../../src/domain/audit-event.ts';
 import type { AuditLog } from '../../../src/domain/audit-log.ts';
+import { BrokerError } from '../../../src/domain/errors.ts';
 import { endGrant, issueGrant } from '../../../src/domain/grant.ts';
 import type { RunId, TenantId, WorkloadHash } from '../../../src/domain/ids.ts';
 import { type ActiveSession, endSession } from '../../../src/domain/session.ts';
@@ -372,14 +373,100 @@ describe('the audit log', () => {
 
   it('cannot slip a unit of work into another', async () => {
     const inner: Promise<void>[] = [];
+    const seen: number[] = [];
     const auditLog: AuditLog = {
       append: () => void inner.push(repository.transact((unit) => unit.insertSession(aSession()))),
       ping: () => undefined,
     };
     const repository = new MemoryRepository({ auditLog });
-    await repository.transact((unit) => unit.record(anEvent()));
-    await expect(inner[0]).rejects.toThrow(/while another commits/);
-    await repository.transact((unit) => unit.insertSession(aSession()));
+    await repository.transact((unit) => {
+      unit.record(anEvent());
+      unit.insertSession(aSession());
+    });
+    seen.push(repository.rowCounts().sessions ?? 0);
+    await inner[0];
+    seen.push(repository.rowCounts().sessions ?? 0);
+    expect(seen).toEqual([1, 2]);
+  });
+});
+
+describe('units of work that are staged in one turn of the event loop', () => {
+  const appended: AuditEvent[][] = [];
+  let isFull: boolean;
+  let repository: MemoryRepository;
+  beforeEach(() => {
+    appended.length = 0;
+    isFull = false;
+    const append = (events: readonly AuditEvent[]): void => {
+      if (isFull) throw new Error('no space left');
+      appended.push([...events]);
+    };
+    repository = new MemoryRepository({ auditLog: { append, ping: () => undefined } });
+  });
+
+  const open = (session = aSession()) =>
+    repository.transact((unit) => {
+      unit.record(anEvent());
+      unit.insertSession(session);
+    });
+  const codes = async (units: readonly Promise<void>[]) =>
+    (await Promise.allSettled(units)).map((unit) =>
+      unit.status === 'rejected' && unit.reason instanceof BrokerError ? unit.reason.code : unit.status,
+    );
+
+  it('are written to the audit log together, in their order', async () => {
+    const events = Array.from({ length: 150 }, () => anEvent());
+    await Promise.all(events.map((event) => repository.transact((unit) => unit.record(event))));
+    expect(appended.map(({ length }) => length)).toEqual([64, 64, 22]);
+    expect(appended.flat()).toEqual(events);
+  });
+
+  it('see what those before them change', async () => {
+    const session = aSession();
+    const grant = aGrant(session);
+    const units = [open(session), repository.transact((unit) => unit.insertGrant(grant)), open(session)];
+    expect(await codes(units)).toEqual(['fulfilled', 'fulfilled', 'conflict']);
+    expect(repository.rowCounts()).toMatchObject({ sessions: 1, grants: 1 });
+  });
+
+  it('change nothing when they fail half way, and hold up no other', async () => {
+    const [one, half, other] = [aSession(), aSession(), aSession()];
+    const fail = () =>
+      repository.transact((unit) => {
+        unit.record(anEvent());
+        unit.insertSession(half);
+        unit.insertSession(one);
+      });
+    const outcomes = await codes([open(one), fail(), open(other), fail()]);
+    expect(outcomes).toEqual(['fulfilled', 'conflict', 'fulfilled', 'conflict']);
+    expect(await repository.findSession(half.tenantId, half.id)).toBeNull();
+    expect(repository.rowCounts()).toMatchObject({ sessions: 2 });
+    expect(appended.map(({ length }) => length)).toEqual([2]);
+  });
+
+  it('all fail when the audit log does, and change nothing', async () => {
+    isFull = true;
+    expect(await codes([open(), open()])).toEqual(['unavailable', 'unavailable']);
+    expect(repository.rowCounts()).toMatchObject({ sessions: 0 });
+    isFull = false;
+    expect(await codes([open()])).toEqual(['fulfilled']);
+  });
+
+  it('fail alone when a callback of theirs throws', async () => {
+    const session = aSession();
+    await open(session);
+    await repository.transact((unit) => unit.insertGrant(aGrant(session)));
+    const { tenantId, id: sessionId } = session;
+    const bad = repository.transact((unit) =>
+      unit.endGrantsOfSession({
+        ...{ tenantId, sessionId, state: 'revoked', at: new Date(), reason: '' },
+        events() {
+          throw new Error('a defect');
+        },
+      }),
+    );
+    await Promise.all([expect(bad).rejects.toThrow('a defect'), open()]);
+    expect(repository.rowCounts()).toMatchObject({ sessions: 2 });
   });
 });
 
