@@ -12,7 +12,7 @@ const DOMAIN = 'asb-audit-chain-v1\n';
  * Throws an Error when the event has no canonical form, which none has that the broker wrote.
  */
 export function linkHash(previous: ChainHash, event: RecordedEvent, seq: number): ChainHash {
-  const canonical = canonicalize({ ...eventJson(event), chain_seq: seq });
+  const canonical = canonicalize({ ...eventJson(event, event.at), chain_seq: seq });
   if (canonical === undefined) throw new Error('an event has no canonical form');
   return createHash('sha256').update(DOMAIN).update(previous, 'hex').update(canonical).digest('hex') as ChainHash;
 }

@@ -1,10 +1,9 @@
 import type { RecordedEvent } from '../domain/audit-chain.ts';
-import type { AuditEvent } from '../domain/audit-event.ts';
 
 /** An event's fields under the names that it has wherever it is written. What it does not have is undefined. */
-export const eventJson = (event: RecordedEvent) => ({
+export const eventJson = (event: Omit<RecordedEvent, 'at'>, at: string) => ({
   id: event.id,
-  at: event.at,
+  at,
   type: event.type,
   request_id: event.requestId,
   tenant_id: event.subject.tenantId,
@@ -20,9 +19,6 @@ export const eventJson = (event: RecordedEvent) => ({
   revision: event.revision,
   details: event.details,
 });
-
-/** An event as it goes on record. */
-export const recordedEvent = (event: AuditEvent): RecordedEvent => ({ ...event, at: event.at.toISOString() });
 
 /**
  * What JSON leaves as it is and a reader may break a line at or a terminal act upon: C1 controls (NEL and CSI among them),

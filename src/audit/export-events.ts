@@ -37,7 +37,7 @@ export async function exportEvents(
   for (const tenant of tenantId === null ? inTurn(await view.tenants(), lastTenant) : [tenantId]) {
     if (count === limit) break;
     for await (const { seq, hash, event } of view.events(tenant, seqs.get(tenant) ?? 0)) {
-      await write(jsonLine({ ...eventJson(event), chain_seq: seq, chain_hash: hash }));
+      await write(jsonLine({ ...eventJson(event, event.at), chain_seq: seq, chain_hash: hash }));
       seqs.set(tenant, seq);
       lastTenant = tenant;
       count += 1;

@@ -2,7 +2,7 @@ import type { AuditEvent } from '../domain/audit-event.ts';
 import type { AuditLog } from '../domain/audit-log.ts';
 import { type BrokerError, unavailable } from '../domain/errors.ts';
 import type { Descriptor } from './descriptor.ts';
-import { eventJson, jsonLine, recordedEvent } from './event-json.ts';
+import { eventJson, jsonLine } from './event-json.ts';
 
 /** How long a full pipe may keep us waiting before the write, and with it the request, fails. */
 const MAX_WAIT_MS = 1000;
@@ -132,4 +132,4 @@ export class JsonLinesAuditLog implements AuditLog {
 const closedError = (): Error => new Error('the audit log is closed');
 const cannotBeWritten = (cause: unknown): BrokerError => unavailable('audit log cannot be written', { cause });
 
-const toLine = (event: AuditEvent): string => jsonLine(eventJson(recordedEvent(event)));
+const toLine = (event: AuditEvent): string => jsonLine(eventJson(event, event.at.toISOString()));

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { CallContext } from '../domain/call-context.ts';
 import type { Clock } from '../domain/clock.ts';
 import { unauthorized } from '../domain/errors.ts';
@@ -87,6 +86,9 @@ function agrees(session: Session, claims: SessionClaims): boolean {
     session.runId === claims.runId &&
     session.workloadHash === claims.workloadHash &&
     session.proofKeyThumbprint === claims.proofKeyThumbprint &&
-    isDeepStrictEqual(session.toolContext, claims.toolContext)
+    isSameList(session.toolContext, claims.toolContext)
   );
 }
+
+const isSameList = (one: readonly string[], other: readonly string[]): boolean =>
+  one.length === other.length && one.every((item, index) => item === other[index]);

@@ -1,5 +1,4 @@
 import { hash } from 'node:crypto';
-import canonicalize from 'canonicalize';
 import type { DeliveryMode } from '../domain/grant.ts';
 import type { RunId, SessionId, TenantId } from '../domain/ids.ts';
 
@@ -21,17 +20,19 @@ export interface CanonicalRequest {
  * in anything is another request.
  */
 export function requestHash(request: CanonicalRequest): string {
-  const canonical = canonicalize({
-    tenant_id: request.tenantId,
-    session_id: request.sessionId,
-    run_id: request.runId,
-    tool: request.tool,
+  // Canonical as it is: strings and a number, in the order of their names.
+  const canonical = {
     capability: request.capability,
-    resource_ref: request.resourceRef,
     delivery_mode: request.deliveryMode,
-    ttl_seconds: request.ttlSeconds ?? 0,
     reason: request.reason,
-  });
-  if (canonical === undefined) throw new Error('a request has no canonical form');
-  return hash('sha256', canonical);
+    resource_ref: request.resourceRef,
+    run_id: request.runId,
+    session_id: request.sessionId,
+    tenant_id: request.tenantId,
+    tool: request.tool,
+    ttl_seconds: request.ttlSeconds ?? 0,
+  };
+  const isWellFormed = Object.values(canonical).every((value) => typeof value === 'number' || value.isWellFormed());
+  if (!isWellFormed) throw new Error('a request has no canonical form');
+  return hash('sha256', JSON.stringify(canonical));
 }

@@ -8,7 +8,6 @@ import {
 } from '../../src/audit/export-events.ts';
 import { linkHash } from '../../src/audit/chain.ts';
 import { JsonLinesAuditLog } from '../../src/audit/json-lines-audit-log.ts';
-import { recordedEvent } from '../../src/audit/event-json.ts';
 import { makeAuditSealer } from '../../src/audit/seal-events.ts';
 import { ephemeralKeyRing } from '../../src/crypto/key-ring.ts';
 import { GENESIS } from '../../src/domain/audit-chain.ts';
@@ -16,7 +15,7 @@ import type { TenantId } from '../../src/domain/ids.ts';
 import { anEvent, OTHER_TENANT, TENANT } from '../support/entities.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { ScriptedDescriptor } from '../support/scripted-descriptor.ts';
-import { MemoryChains } from './memory-chains.ts';
+import { MemoryChains, recordedEvent } from './memory-chains.ts';
 
 const keys = await ephemeralKeyRing();
 

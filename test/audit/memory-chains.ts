@@ -1,4 +1,3 @@
-import { recordedEvent } from '../../src/audit/event-json.ts';
 import {
   type AuditChain,
   type AuditChainReader,
@@ -14,6 +13,9 @@ import {
 } from '../../src/domain/audit-chain.ts';
 import type { AuditEvent } from '../../src/domain/audit-event.ts';
 import type { TenantId } from '../../src/domain/ids.ts';
+
+/** An event as it goes on record. */
+export const recordedEvent = (event: AuditEvent): RecordedEvent => ({ ...event, at: event.at.toISOString() });
 
 /** A row of the table of events. */
 export interface EventRow {

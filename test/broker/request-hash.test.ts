@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import canonicalize from 'canonicalize';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type CanonicalRequest, requestHash } from '../../src/broker/request-hash.ts';
@@ -24,6 +25,19 @@ test('is SHA-256, in hexadecimal, over the JSON with its names in order (RFC 878
     '"tool":"github","ttl_seconds":600}';
   expect(hashOf()).toBe(hash('sha256', canonical));
   expect(hashOf()).toMatch(/^[0-9a-f]{64}$/);
+});
+
+test('whatever is asked for, the JSON is canonical', () => {
+  const text = fc.string({ unit: 'binary' }).filter((value) => value.isWellFormed());
+  fc.assert(
+    fc.property(text, text, fc.nat(), (reason, tool, ttlSeconds) => {
+      const { tenantId: tenant_id, sessionId: session_id, runId: run_id, resourceRef: resource_ref } = REQUEST;
+      const { deliveryMode: delivery_mode, capability } = REQUEST;
+      const asked = { tenant_id, session_id, run_id, resource_ref, delivery_mode, capability, reason, tool };
+      const canonical = canonicalize({ ...asked, ttl_seconds: ttlSeconds });
+      expect(hashOf({ reason, tool, ttlSeconds })).toBe(hash('sha256', canonical ?? ''));
+    }),
+  );
 });
 
 test('is the same for the same request, in whatever order its fields come', () => {

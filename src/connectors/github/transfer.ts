@@ -61,9 +61,16 @@ async function chunksOf(
   return chunks;
 }
 
+/** What came in one piece and was handed on in several is put together without a copy. */
 function join(chunks: readonly Uint8Array[]): Uint8Array {
-  const [only] = chunks;
-  return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks);
+  const [first, ...others] = chunks;
+  if (first === undefined) return new Uint8Array();
+  let { byteLength } = first;
+  for (const { buffer, byteOffset, byteLength: more } of others) {
+    if (buffer !== first.buffer || byteOffset !== first.byteOffset + byteLength) return Buffer.concat(chunks);
+    byteLength += more;
+  }
+  return new Uint8Array(first.buffer, first.byteOffset, byteLength);
 }
 
 /** Reads the beginning of an error's body, paid for like any other; what breaks off counts as far as it came. */
