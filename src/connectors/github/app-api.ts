@@ -102,7 +102,10 @@ export function makeGitHubAppApi(config: GitHubAppConfig): GitHubAppApi {
     const url = `${base}/installation/token`;
     const answer = await exchange(config.upstream, url, { method: 'DELETE', body: null, headers, signal });
     // 401: it was revoked or ran out before.
-    if (answer.status === 204 || answer.status === 401) return void answer.body.destroy();
+    if (answer.status === 204 || answer.status === 401) {
+      answer.body.destroy();
+      return;
+    }
     await parsed(answer, 204, 'revocation', z.never(), signal, clock);
   };
 

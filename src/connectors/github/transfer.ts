@@ -1,7 +1,7 @@
-import type { Readable } from 'node:stream';
 import type { SendOptions } from '../../domain/connector.ts';
 import { BrokerError, deadlineExceeded } from '../../domain/errors.ts';
 import type { LeakScan } from '../leak-scan.ts';
+import type { ResponseBody } from './response-body.ts';
 import { errorFromFailure } from './translate-error.ts';
 
 /** Enough for GitHub's error messages. */
@@ -28,7 +28,7 @@ export async function untilAborted<T>(signal: AbortSignal, work: () => Promise<T
  * way. Rejects as `spendBytes` does, or with what `onBroken` makes of it when the body breaks off.
  */
 export async function readBody(
-  body: Readable,
+  body: ResponseBody,
   options: SendOptions,
   onBroken: (failure: unknown) => BrokerError = errorFromFailure,
 ): Promise<Uint8Array> {
@@ -37,7 +37,7 @@ export async function readBody(
 
 /** The same, of a body that may hold the credential it was asked for with; what a scan finds of that is made unreadable. */
 export async function readScannedBody(
-  body: Readable,
+  body: ResponseBody,
   options: SendOptions,
   onBroken: (failure: unknown) => BrokerError,
   scan: LeakScan,
@@ -47,7 +47,7 @@ export async function readScannedBody(
 }
 
 async function chunksOf(
-  body: Readable,
+  body: ResponseBody,
   options: SendOptions,
   onBroken: (failure: unknown) => BrokerError,
   take: (chunk: Uint8Array) => Uint8Array,
@@ -74,7 +74,7 @@ function join(chunks: readonly Uint8Array[]): Uint8Array {
 }
 
 /** Reads the beginning of an error's body, paid for like any other; what breaks off counts as far as it came. */
-export async function readErrorBody(body: Readable, options: SendOptions): Promise<string> {
+export async function readErrorBody(body: ResponseBody, options: SendOptions): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   await readChunks(body, options, (chunk) => {
@@ -88,11 +88,14 @@ export async function readErrorBody(body: Readable, options: SendOptions): Promi
 type TransferEnd = { state: 'complete' | 'unwanted' } | { state: 'broken'; failure: unknown };
 
 /** Hands chunks on until the body ends, breaks off, or `keep` answers false. Rejects only as `spendBytes` or the signal do. */
-async function readChunks(body: Readable, options: SendOptions, keep: (chunk: Uint8Array) => boolean): Promise<TransferEnd> {
-  const chunks = body[Symbol.asyncIterator]();
+async function readChunks(
+  body: ResponseBody,
+  options: SendOptions,
+  keep: (chunk: Uint8Array) => boolean,
+): Promise<TransferEnd> {
   try {
     for (;;) {
-      const chunk = await nextChunk(chunks);
+      const chunk = await nextChunk(body);
       if (!(chunk instanceof Uint8Array)) return chunk;
       options.signal.throwIfAborted();
       await options.spendBytes(chunk.byteLength);
@@ -104,10 +107,9 @@ async function readChunks(body: Readable, options: SendOptions, keep: (chunk: Ui
   }
 }
 
-async function nextChunk(chunks: AsyncIterator<unknown>): Promise<Uint8Array | TransferEnd> {
+async function nextChunk(body: ResponseBody): Promise<Uint8Array | TransferEnd> {
   try {
-    const next = await chunks.next();
-    return next.value instanceof Uint8Array ? next.value : { state: 'complete' };
+    return (await body.next()) ?? { state: 'complete' };
   } catch (failure) {
     return { state: 'broken', failure };
   }

@@ -1,4 +1,4 @@
-import vault from 'node-vault';
+import type { client as NodeVault } from 'node-vault';
 import { z } from 'zod';
 import type { Secret } from '../../domain/secret.ts';
 import { makeVaultTransport, type VaultTransportConfig } from './vault-transport.ts';
@@ -72,17 +72,23 @@ const coded = z.object({ code: z.string() });
 const silent = (): void => undefined;
 
 export function makeVaultClient({ address, namespace, ...transport }: VaultClientConfig): VaultClient {
-  const client = vault({
-    endpoint: address.href.replace(/\/+$/, ''),
-    'request-promise': { defaults: () => makeVaultTransport(transport) },
-    // It prints tokens and secrets when somebody sets DEBUG.
-    debug: silent,
-  });
-  // Where these are not given, it takes them from VAULT_TOKEN, VAULT_NAMESPACE and VAULT_PREFIX, which are nothing of ASB's.
-  Object.assign(client, { token: '', namespace, pathPrefix: '' });
+  const open = async (): Promise<NodeVault> => {
+    // Loaded with the first request: without a Vault it would be seven megabytes of nothing.
+    const { default: vault } = await import('node-vault');
+    const client = vault({
+      endpoint: address.href.replace(/\/+$/, ''),
+      'request-promise': { defaults: () => makeVaultTransport(transport) },
+      // It prints tokens and secrets when somebody sets DEBUG.
+      debug: silent,
+    });
+    // Where these are not given, it takes them from VAULT_TOKEN, VAULT_NAMESPACE and VAULT_PREFIX, which are nothing of ASB's.
+    return Object.assign(client, { token: '', namespace, pathPrefix: '' });
+  };
+  let opened: Promise<NodeVault> | null = null;
   return {
     async ask(body, { method, path, token, body: json, signal }) {
       const headers = { 'X-Vault-Request': 'true', ...(token !== null && { 'X-Vault-Token': token.reveal() }) };
+      const client = await (opened ??= open());
       let answer: unknown;
       try {
         answer = await client.request({ method, path: `/${path}`, headers, ...(json !== undefined && { json }), signal });

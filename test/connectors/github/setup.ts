@@ -1,10 +1,10 @@
-import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach } from 'vitest';
 import { type GitHubStandIn, startGitHubStandIn } from '../../../dev/github/server.ts';
 import { type GitHubConnectorConfig, makeGitHubConnector } from '../../../src/connectors/github/github-connector.ts';
 import { GITHUB_OPERATIONS } from '../../../src/connectors/github/operations.ts';
 import { staticTokenSource } from '../../../src/connectors/github/token-source.ts';
+import type { ResponseBody } from '../../../src/connectors/github/response-body.ts';
 import { AnswerHeaders, type Upstream } from '../../../src/connectors/github/upstream.ts';
 import type { ProxyAnswer, ProxyConnector, SendOptions } from '../../../src/domain/connector.ts';
 import { BrokerError } from '../../../src/domain/errors.ts';
@@ -33,8 +33,14 @@ export function recordingUpstream(sent: URL[], bodies: (string | null)[] = []): 
     sent.push(new URL(url));
     bodies.push(body);
     const headers = new AnswerHeaders({ 'content-type': 'application/json' });
-    return Promise.resolve({ status: method === 'GET' ? 200 : 201, headers, body: Readable.from([Buffer.from('{}')]) });
+    return Promise.resolve({ status: method === 'GET' ? 200 : 201, headers, body: bodyOf('{}') });
   };
+}
+
+/** A body that has arrived. */
+function bodyOf(text: string): ResponseBody {
+  const chunks = [Buffer.from(text)];
+  return { next: () => Promise.resolve(chunks.shift() ?? null), destroy: () => undefined };
 }
 
 /** Options that set no limit and note what was spent. */
