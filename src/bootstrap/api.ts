@@ -77,7 +77,7 @@ export async function makeApi(configuration: Configuration, parts: Partial<Parts
   let housekeeping: Housekeeping | null = null;
   const made = makeBrokerParts(
     configuration,
-    { clock, repository, runtime, memory: parts.memory ?? systemMemory, connectors: parts.connectors ?? [] },
+    { clock, repository, runtime, memory: parts.memory ?? systemMemory, connectors: parts.connectors ?? [], issues: true },
     {
       onFetchFailure: (issuer, error) => log.warn({ issuer, error }, 'keys of an issuer could not be fetched'),
       onVaultFailure: (error) => log.warn({ error }, 'the token at Vault could not be renewed'),
@@ -171,7 +171,7 @@ function warnOfDefaults({ environment, keys, settings }: Configuration, log: Log
     );
   }
   if (environment.ASB_GITHUB_TOKEN === undefined && settings.githubApp === null) {
-    log.warn({}, 'no ASB_GITHUB_TOKEN and no GitHub App: nothing can be delivered for GitHub');
+    log.warn({}, 'no ASB_GITHUB_TOKEN and no GitHub App: nothing can be asked for at GitHub');
   }
   if (environment.ASB_BROWSER_ORIGIN !== undefined && environment.ASB_OPERATOR_ISSUER === undefined) {
     log.warn({}, 'ASB_BROWSER_ORIGIN is set and ASB_OPERATOR_ISSUER is not: nobody can approve that its form is filled');

@@ -39,6 +39,8 @@ export interface Stores {
   memory: MemoryGauge;
   /** Besides those that the configuration names. */
   connectors: readonly Connector[];
+  /** Whether this process issues what policies allow; one that only revokes needs no connector for each. */
+  issues: boolean;
 }
 
 export interface Hooks {
@@ -83,8 +85,8 @@ export function makeBrokerParts(configuration: Configuration, stores: Stores, ho
   const notifiers = makeNotifiers({ receivers: () => current.parts.receivers, links, clock });
   const notifications = makeApprovalNotifications({ ids, notifiers, wake: hooks.wakeOutbox });
   const shared = { ...sharedDeps(configuration, stores, ids), notifications };
-  const { connectors, runtime } = stores;
-  const connecting = { connectors, runtime, sealer: makeSecretSealer({ keys: keys.kek }), processId: randomUUID() };
+  const { connectors, runtime, issues } = stores;
+  const connecting = { connectors, issues, runtime, sealer: makeSecretSealer({ keys: keys.kek }), processId: randomUUID() };
   const assemble = (next: Settings): Assembly => {
     const parts = makeDecidingParts(next, { ...connecting, environment, clock, openKeys, upstream, vaults });
     vaults.settle();

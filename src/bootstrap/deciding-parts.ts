@@ -26,6 +26,8 @@ import type { Connector, ConnectorResolver } from '../domain/connector.ts';
 import type { DelegationVerifier } from '../domain/delegation.ts';
 import type { GrantAuthorizer } from '../domain/grant-authorizer.ts';
 import type { OperatorVerifier } from '../domain/operator.ts';
+import type { Policy } from '../domain/policy.ts';
+import type { ResourceKind } from '../domain/resource.ts';
 import type { RuntimeStore } from '../domain/runtime-store.ts';
 import type { SecretSealer } from '../domain/sealing.ts';
 import { Secret } from '../domain/secret.ts';
@@ -64,6 +66,8 @@ export interface DecidingPartsDeps {
   vaults: Vaults;
   /** Besides those that the settings name. */
   connectors: readonly Connector[];
+  /** Whether each policy must have a connector: for a process that issues by them, and not for one that only revokes. */
+  issues: boolean;
 }
 
 /** Opens the files that the settings name, and makes the parts. Throws ConfigurationError with every problem at once. */
@@ -90,9 +94,25 @@ export function makeDecidingParts(settings: Settings, deps: DecidingPartsDeps): 
     grants: opening.run('policies', () => makePolicyEngine({ tools, policies, revision })),
     connectors: opening.run('connectors', () => makeStaticResolver(connectors(settings, deps))),
   };
+  if (deps.issues && made.connectors !== null) reportUnserved(policies, made.connectors, opening);
   opening.finish();
   return { ...complete(made), receivers: receivers.filter(isThere) };
 }
+
+/** A policy that nothing can carry out is a slip: an agent would hear of it, instead of whoever made it. */
+function reportUnserved(policies: readonly Policy[], connectors: ConnectorResolver, opening: Opening): void {
+  for (const { tenantId, capability, resourceKind } of policies) {
+    if (connectors.resolve(capability, resourceKind) !== null) continue;
+    const what = `policies: ${capability} on ${resourceKind} in tenant ${tenantId}`;
+    opening.report(`${what}: no connector serves it; ${HOW_TO_SERVE[resourceKind]}, or drop the policy`);
+  }
+}
+
+const HOW_TO_SERVE: Readonly<Record<ResourceKind, string>> = {
+  github_repo: 'set ASB_GITHUB_TOKEN or make ASB a GitHub App, and allow an operation of that capability',
+  db_role: 'configure connectors.vault.database for that capability',
+  browser_origin: 'configure connectors.browser for that capability',
+};
 
 /** Collects what goes wrong, so that all of it is told at once. */
 class Opening {
@@ -107,6 +127,10 @@ class Opening {
       this.#problems.push(`${place}: ${error.message}`);
       return null;
     }
+  }
+
+  report(problem: string): void {
+    this.#problems.push(problem);
   }
 
   finish(): void {

@@ -39,16 +39,19 @@ export function environmentSettings(environment: Environment): Settings {
   const attestation = attestationOf(environment);
   const database = databaseOf(environment);
   const browser = browserOf(environment);
+  const githubApp = gitHubAppOf(environment);
+  // What no connector serves, no policy allows.
+  const servesGitHub = environment.ASB_GITHUB_TOKEN !== undefined || githubApp !== null;
   const data = {
     tenants: [tenantId],
     bindings: bindingsOf(tenantId, attestation),
     tools: [
-      gitHubTool(tenantId),
+      ...(servesGitHub ? [gitHubTool(tenantId)] : []),
       ...(database === null ? [] : [databaseTool(tenantId)]),
       ...(browser === null ? [] : [browserTool(tenantId)]),
     ],
     policies: [
-      repoRead(tenantId),
+      ...(servesGitHub ? [repoRead(tenantId)] : []),
       ...(database === null ? [] : [databaseRead(tenantId)]),
       ...(browser === null ? [] : [browserLogin(tenantId, environment.ASB_BROWSER_ALLOW_PLAIN_VALUES)]),
     ],
@@ -57,7 +60,7 @@ export function environmentSettings(environment: Environment): Settings {
     delegationIssuers: delegationIssuersOf(environment, tenantId),
     receivers: [],
     githubOperations: null,
-    githubApp: gitHubAppOf(environment),
+    githubApp,
     limits: {},
     database,
     browser,

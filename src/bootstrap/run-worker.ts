@@ -83,7 +83,7 @@ export async function makeWorker(
   let housekeeping: Housekeeping | null = null;
   const made = makeBrokerParts(
     configuration,
-    { clock, repository, runtime, memory: systemMemory, connectors },
+    { clock, repository, runtime, memory: systemMemory, connectors, issues: false },
     {
       onFetchFailure: (issuer, error) => log.warn({ issuer, error }, 'keys of an issuer could not be fetched'),
       onVaultFailure: (error) => log.warn({ error }, 'the token at Vault could not be renewed'),

@@ -22,12 +22,29 @@ export function reportWarnings(file: ConfigFile, report: Report): void {
 }
 
 function warnOfPolicy(policy: Policy, tenant: Tenant, file: ConfigFile, path: FieldPath, report: Report): void {
+  const needed = isServed(policy, file.connectors) ? null : SECTION_OF[policy.resource_kind];
+  if (needed !== null) {
+    const message = `${needed} does not serve ${policy.capability}, and the API does not start with a policy that nothing serves`;
+    report([...path, 'resource_kind'], message);
+  }
   const unusable = whyUnusable(policy, tenant.tools);
   if (unusable !== null) report([...path, unusable.field], `allows nothing: ${unusable.why}`);
   if (policy.approval !== 'none' && !hasApprover(file, tenant.id)) {
     const message = 'nobody can approve: no operator has the role approver for this tenant, and no receiver may decide';
     report([...path, 'approval'], message);
   }
+}
+
+const SECTION_OF: Readonly<Record<Policy['resource_kind'], string | null>> = {
+  // The environment may have it.
+  github_repo: null,
+  db_role: 'connectors.vault.database',
+  browser_origin: 'connectors.browser',
+};
+
+function isServed({ capability, resource_kind: kind }: Policy, { vault, browser }: ConfigFile['connectors']): boolean {
+  const serving = { github_repo: undefined, db_role: vault?.database, browser_origin: browser }[kind];
+  return serving?.capabilities.includes(capability) ?? false;
 }
 
 function whyUnusable(policy: Policy, tools: Tenant['tools']): { field: string; why: string } | null {

@@ -261,12 +261,12 @@ interface ExpiredGrant {
 const settled = <T>(read: () => T): Promise<T> => new Promise((resolve) => resolve(read()));
 
 /** Rejects the unit when it cannot be made. */
-function isReplayed({ staged, reject }: WaitingUnit, changes: ChangeSet): boolean {
+function isReplayed(unit: WaitingUnit, changes: ChangeSet): boolean {
   try {
-    staged.replayOn(changes);
+    unit.staged.replayOn(changes);
     return true;
   } catch (error) {
-    reject(error);
+    unit.reject(error);
     return false;
   }
 }
