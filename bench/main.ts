@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { measureCleanup } from './durable/cleanup.ts';
 import { memoryOfLongRun } from './durable/long-run.ts';
+import { compareWithHungVault } from './hung-vault.ts';
 import { countRoundTrips } from './durable/round-trips.ts';
 import { startDurableServers } from './durable/servers.ts';
 import { compareOnDurable } from './durable/throughput.ts';
@@ -21,6 +22,7 @@ const { values: flags } = parseArgs({
     memory: { type: 'boolean', default: false },
     cleanup: { type: 'boolean', default: false },
     'round-trips': { type: 'boolean', default: false },
+    'hung-vault': { type: 'boolean', default: false },
   },
 });
 const { smoke } = flags;
@@ -29,18 +31,23 @@ const SESSIONS = smoke ? 1000 : 50_000;
 const CLEANUP = smoke
   ? { tableSizes: [1000, 10_000], due: 500, sustainedSeconds: 2 }
   : { tableSizes: [10_000, 1_000_000], due: 5000, sustainedSeconds: 20 };
-const MEASUREMENTS = ['throughput', 'memory', 'cleanup', 'round-trips'] as const;
+const MEASUREMENTS = ['throughput', 'memory', 'cleanup', 'round-trips', 'hung-vault'] as const;
 const named = MEASUREMENTS.filter((name) => flags[name]);
+/** The hung Vault is no matter of stores. */
+const ON_DURABLE = MEASUREMENTS.filter((name) => name !== 'hung-vault');
 const isAsked = (name: (typeof MEASUREMENTS)[number]): boolean => named.length === 0 || named.includes(name);
 
 async function onMemory(setting: Setting): Promise<void> {
   if (isAsked('throughput')) await compareOnMemory(setting, PACE);
+  await setting.stopAll();
+  if (isAsked('hung-vault')) await compareWithHungVault(setting, PACE);
   await setting.stopAll();
   if (isAsked('memory')) await memoryAfterSessions(setting, SESSIONS);
   await setting.stopAll();
 }
 
 async function onDurable(setting: Setting): Promise<void> {
+  if (named.length > 0 && !ON_DURABLE.some(isAsked)) return;
   const servers = await startDurableServers(setting);
   try {
     if (isAsked('round-trips')) await countRoundTrips(setting, servers);

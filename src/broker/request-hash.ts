@@ -33,6 +33,6 @@ export function requestHash(request: CanonicalRequest): string {
     ttl_seconds: request.ttlSeconds ?? 0,
   };
   const isWellFormed = Object.values(canonical).every((value) => typeof value === 'number' || value.isWellFormed());
-  if (!isWellFormed) throw new Error('a request has no canonical form');
+  if (!isWellFormed) throw new Error('half a surrogate pair has no canonical form');
   return hash('sha256', JSON.stringify(canonical));
 }

@@ -103,5 +103,7 @@ describe('a link', () => {
 });
 
 test('a link covers every name that an event has in the audit log', () => {
-  expect(Object.keys(eventJson(RECORDED, RECORDED.at))).toHaveLength(Object.keys(JSON.parse(CANONICAL) as object).length - 1);
+  expect(Object.keys(eventJson(RECORDED, RECORDED.at))).toHaveLength(
+    Object.keys(JSON.parse(CANONICAL) as object).length - 1,
+  );
 });
