@@ -13,7 +13,7 @@ const grant = z.object({
   grant_id: z.string(),
   state: z.string(),
   approval_id: z.string().optional(),
-  delivery: z.object({ handle: z.string().optional(), artifact_id: z.string() }).optional(),
+  delivery: z.object({ handle: z.string().optional(), token: z.string().optional(), artifact_id: z.string() }).optional(),
 });
 const fields = z.array(z.object({ name: z.string(), value: z.string() }));
 const secret = z.object({ artifact_id: z.string(), fields }).transform(({ fields: all }) => {
@@ -64,18 +64,18 @@ export class Calls {
     return { kind: 'done', body: { tenant, sessionId, token: bearer } };
   }
 
-  /** Asks for a handle, or for a wrapped secret. The same request id is the same request. */
+  /** Asks for a handle, a wrapped secret or a token. The same request id is the same request. */
   requestGrant(
     client: TransportClient,
     { token: bearer }: Agent,
-    kind: 'proxy' | 'wrapped_secret',
+    kind: 'proxy' | 'wrapped_secret' | 'minted_token',
     requestId: string,
     ttlSeconds = 600,
   ): Promise<Answer<GrantBody>> {
     const what =
       kind === 'proxy'
         ? { tool: 'github', capability: 'repo.read', resource_ref: 'github:repo:acme/widgets' }
-        : { tool: 'db', capability: 'db.read', resource_ref: 'dbrole:reporting' };
+        : { tool: 'db', capability: kind === 'minted_token' ? 'db.token' : 'db.read', resource_ref: 'dbrole:reporting' };
     const request = { ...what, delivery_mode: kind, ttl_seconds: ttlSeconds, reason: 'a test', request_id: requestId };
     return this.#ask(grant, client, 'requestGrant', request, { bearer });
   }

@@ -74,7 +74,7 @@ const INVARIANTS: readonly Invariant[] = [
     brokenBy: `
       SELECT type, session_id, grant_id, artifact_id, approval_id, count(*)::integer FROM audit_events
       WHERE type ~ '^(session|artifact)[.](created|issued|used|revoked|expired)$'
-        OR type ~ '^grant[.](requested|approved|issued|used|denied|revoked|expired)$'
+        OR type ~ '^grant[.](requested|approved|issued|used|delivered|denied|revoked|expired)$'
         OR type ~ '^approval[.](requested|approved|denied|expired)$'
         OR type IN ('lease.requested', 'lease.issued', 'lease.failed', 'lease.unknown', 'lease.revoked', 'lease.expired')
         OR type IN ('notification.delivered', 'notification.given_up')
@@ -130,7 +130,7 @@ const INVARIANTS: readonly Invariant[] = [
       SELECT g.id, g.state AS grant_state, a.state AS artifact_state FROM grants g
       LEFT JOIN artifacts a ON a.grant_id = g.id
       WHERE (g.state = 'issued' AND a.state IS DISTINCT FROM 'issued')
-        OR (g.state = 'used' AND a.state IS DISTINCT FROM 'used')
+        OR (g.state IN ('used', 'delivered') AND a.state IS DISTINCT FROM 'used')
         OR (g.ended_at IS NOT NULL AND a.state = 'issued')
         OR (a.state <> 'issued' AND a.sealed IS NOT NULL)`,
   },
@@ -154,8 +154,8 @@ const INVARIANTS: readonly Invariant[] = [
     brokenBy: `
       SELECT g.id, g.state AS grant_state, r.state AS lease_state FROM grants g
       LEFT JOIN revocation_jobs r ON r.grant_id = g.id
-      WHERE g.delivery_mode = 'wrapped_secret' AND g.state <> 'pending'
-        AND (g.state IN ('issued', 'used')) <> (coalesce(r.state = 'held', false))`,
+      WHERE g.delivery_mode IN ('wrapped_secret', 'minted_token') AND g.state <> 'pending'
+        AND (g.state IN ('issued', 'used', 'delivered')) <> (coalesce(r.state = 'held', false))`,
   },
 ];
 

@@ -76,6 +76,7 @@ function upstreamAsked({ github }: World, beginning: string): Promise<void> {
 
 export const OPERATIONS: readonly Operation[] = [
   { name: 'issue', prepare: issueTrial, downstream: LEASE_MOMENTS },
+  { name: 'mint', prepare: mintTrial, downstream: LEASE_MOMENTS },
   { name: 'unwrap', prepare: unwrapTrial, downstream: [] },
   { name: 'approve, one of two', prepare: firstYesTrial, downstream: [] },
   { name: 'approve, the last', prepare: lastYesTrial, downstream: LEASE_MOMENTS },
@@ -99,6 +100,31 @@ async function issueTrial(scene: Scene): Promise<Trial> {
       const grant = bodyOf(await ask(healthy));
       if (grant.state === 'expired') await opens(scene, agent, await aSecret(scene, agent), findings);
       else await opens(scene, agent, grant, findings);
+    },
+  };
+}
+
+async function mintTrial({ calls, healthy }: Scene): Promise<Trial> {
+  const agent = bodyOf(await calls.openSession(healthy, TENANTS.free));
+  const requestId = randomUUID();
+  const tokens: string[] = [];
+  const ask = async (client: TransportClient, id = requestId) => {
+    const answer = await calls.requestGrant(client, agent, 'minted_token', id);
+    if (answer.kind === 'done' && answer.body.delivery?.token !== undefined) tokens.push(answer.body.delivery.token);
+    return answer;
+  };
+  return {
+    run: ask,
+    async again() {
+      refusedOrDone(await ask(healthy), 'conflict');
+    },
+    async check(findings) {
+      refusedOrDone(await ask(healthy), 'conflict');
+      if (tokens.length > 1) findings.doubled.push(`a token was given out ${tokens.length} times`);
+      // Whoever lost the answer asks anew.
+      const before = tokens.length;
+      bodyOf(await ask(healthy, randomUUID()));
+      if (tokens.length !== before + 1) findings.lost.push('no token is to be had any more');
     },
   };
 }

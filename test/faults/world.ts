@@ -83,14 +83,19 @@ export async function makeWorld(stores: Stores, environment: Readonly<Record<str
 
 const counted = z.tuple([z.object({ events: z.number() })]);
 
-/** Lets agents have wrapped secrets, on the same terms as all else in the tenant. */
+/** Lets agents have wrapped secrets and tokens, on the same terms as all else in the tenant. */
 function addDatabaseTool(config: Configured, tenantId: string): void {
   const tenant = tenantOf(config, tenantId);
   const [tool] = tenant.tools as [Record<string, unknown>];
   const [policy] = tenant.policies as [Record<string, unknown>];
-  const wrapped = { delivery_modes: ['wrapped_secret'] };
-  tenant.tools = [tool, { ...tool, ...wrapped, name: 'db', capabilities: ['db.read'] }];
-  tenant.policies = [policy, { ...policy, ...wrapped, capability: 'db.read', resource_kind: 'db_role' }];
+  const modes = { 'db.read': 'wrapped_secret', 'db.token': 'minted_token' };
+  tenant.tools = [tool, { ...tool, delivery_modes: Object.values(modes), name: 'db', capabilities: Object.keys(modes) }];
+  tenant.policies = [
+    policy,
+    ...Object.entries(modes).map(([capability, mode]) => {
+      return { ...policy, delivery_modes: [mode], capability, resource_kind: 'db_role' };
+    }),
+  ];
 }
 
 function environmentOf(stores: Stores, { folder, path }: Configured, github: GitHubStandIn, leases: LeaseStandIn) {

@@ -21,6 +21,19 @@ const SERVES = {
 
 const refused = () => forbidden('upstream_refused', 'the test database refuses', { rule: 'test_leases' });
 
+/** What the connector serves that talks to a stand-in: `db.token` besides, delivered as a minted token. */
+const SERVES_TOKENS = {
+  ...SERVES,
+  capabilities: [...SERVES.capabilities, 'db.token'],
+  deliveryModes: [...SERVES.deliveryModes, 'minted_token'],
+} as const;
+
+const tokenOf = ({ leaseId, password, expiresAt }: Omit<LedgerLease, 'isRevoked'>): IssuedLease => ({
+  leaseId,
+  fields: [{ name: 'token', value: new Secret(password) }],
+  expiresAt,
+});
+
 const leaseOf = ({ leaseId, username, password, expiresAt }: Omit<LedgerLease, 'isRevoked'>): IssuedLease => ({
   leaseId,
   fields: [
@@ -141,7 +154,7 @@ function effectOf(ledger: LeaseLedger, operation: LeaseOperation, body: unknown)
 /** Issues from a stand-in, which may be another process. */
 export function httpLeaseConnector(url: string): LeaseConnector {
   return {
-    ...SERVES,
+    ...SERVES_TOKENS,
     async issue({ revocationId, capability, resource, expiresAt, signal }) {
       const order = {
         revocation_id: revocationId,
@@ -151,7 +164,8 @@ export function httpLeaseConnector(url: string): LeaseConnector {
       };
       const { lease_id, username, password, expires_at } = leaseBody.parse(await post(`${url}/issue`, order, signal));
       const at = { revocationId, capability, resourceRef: resource.ref };
-      return leaseOf({ ...at, leaseId: lease_id, username, password, expiresAt: expires_at });
+      const made = { ...at, leaseId: lease_id, username, password, expiresAt: expires_at };
+      return capability === 'db.token' ? tokenOf(made) : leaseOf(made);
     },
     async revoke({ revocationId, leaseId, signal }) {
       await post(`${url}/revoke`, { revocation_id: revocationId, lease_id: leaseId }, signal);
