@@ -2,6 +2,7 @@ import { Redis } from 'ioredis';
 import { Client, escapeIdentifier } from 'pg';
 import { expect } from 'vitest';
 import { z } from 'zod';
+import type { Asb } from './asb.ts';
 import type { DurableStores } from './durable-stores.ts';
 
 /** Every row of every table, and what the server remembers of statements. */
@@ -69,4 +70,21 @@ export function spellings(secret: string): string[] {
   return [secret, ...phases, bytes.toString('hex'), encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)].flatMap(
     (text) => [text, text.toUpperCase(), text.replaceAll('+', '-').replaceAll('/', '_')],
   );
+}
+
+/** Everything that is written down anywhere, in one text: log lines, events, metrics, the stores, and these answers. */
+export async function writtenDown(asb: Asb, ...answers: readonly unknown[]): Promise<string> {
+  const metrics = await asb.raw.send({ method: 'GET', path: '/metrics' });
+  const stores = asb.durable === null ? [] : [await dumpOfPostgres(asb.durable), await dumpOfRedis(asb.durable)];
+  const said = [...asb.logged, JSON.stringify(asb.audit.events), JSON.stringify(answers), metrics.body.toString()];
+  return [...said, ...stores].join('\n');
+}
+
+/** Fails when one of the secrets is in the text, in any of its spellings. */
+export function expectNoneIn(text: string, secrets: readonly string[]): void {
+  for (const secret of secrets) {
+    // One that is short, or empty, would prove nothing.
+    expect(secret.length).toBeGreaterThan(12);
+    for (const spelling of spellings(secret)) expect(text).not.toContain(spelling);
+  }
 }
