@@ -141,6 +141,30 @@ test.each<[name: string, change: () => void, undo: () => void, code: string, wor
   bodyOf(await asb.call('executeGitHubProxy', attempt));
 });
 
+/** What GitHub says, one request after the other: no to the token, no to the installation, and then a failure. */
+test.each<[step: string, statuses: readonly number[]]>([
+  ['when the call is made', [502]],
+  ['when a token is minted', [401, 502]],
+  ['when it is asked where the App is installed', [401, 404, 502]],
+])('a GitHub that fails %s is told as one, and the next call works', async (_step, statuses) => {
+  const proxy_handle = await handleFor(await open());
+  const call = () => asb.call('executeGitHubProxy', { proxy_handle, operation: 'repository_metadata' });
+  bodyOf(await call());
+  const before = asb.github.requests.length;
+  for (const status of statuses) {
+    asb.github.answerNext((_request, response) => {
+      response.writeHead(status, { 'content-type': JSON_TYPE }).end('{"message":"CANARY"}');
+    });
+  }
+  const refused = await call();
+  expect(refused).toMatchObject({ ok: false, code: 'upstream_error' });
+  expect(JSON.stringify(refused)).not.toContain('CANARY');
+  const asked = asb.github.requests.slice(before).map(({ url }) => url);
+  expect(asked).toHaveLength(statuses.length);
+  expect(asked.at(-1)).toMatch([/widgets$/, /access_tokens$/, /installation$/][statuses.length - 1]!);
+  bodyOf(await call());
+});
+
 test('no token and no key of the App is anywhere but at GitHub', async () => {
   const bearer = await open();
   bodyOf(await asb.call('executeGitHubProxy', { proxy_handle: await handleFor(bearer), operation: 'repository_metadata' }));

@@ -1,6 +1,7 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JsonValue } from '@bufbuild/protobuf';
 import { z } from 'zod';
+import { JSON_TYPE, type ScriptedAnswer } from '../../dev/github/answers.ts';
 import type { StandInApp } from '../../dev/github/app.ts';
 import { type Asb, bodyOf, GRANT_REQUEST, startAsb } from '../support/asb.ts';
 import { type Configured, configured, policies, TENANTS, tenantOf } from '../support/configured.ts';
@@ -56,14 +57,12 @@ async function aToken(bearer: string, changes: Record<string, JsonValue> = {}, c
 const works = async (token: string): Promise<boolean> =>
   (await fetch(`${asb.github.url}/repos/acme/widgets`, { headers: { authorization: `Bearer ${token}` } })).ok;
 
+const WAIT = { timeout: 20_000, interval: 100 };
 const eventually = <T>(what: () => Promise<T> | T) =>
-  expect.poll(
-    () => {
-      asb.clock.advance(1);
-      return what();
-    },
-    { timeout: 20_000, interval: 100 },
-  );
+  expect.poll(() => {
+    asb.clock.advance(1);
+    return what();
+  }, WAIT);
 
 test.each([0, 1, 2, 3, 4])(
   'a token for one repository, with the permissions of the policy, is given out once (transport %i)',
@@ -116,6 +115,52 @@ test('that a person must allow is minted with the yes, and one of fifty who coll
   const tokens = answers.flatMap((answer) => (answer.ok ? (answered.parse(answer.body).delivery?.token ?? []) : []));
   expect(tokens).toEqual([app.mints.at(-1)?.token]);
   expect(app.mints).toHaveLength(mints + 1);
+});
+
+const failing =
+  (status: number): ScriptedAnswer =>
+  (_request, response) => {
+    response.writeHead(status, { 'content-type': JSON_TYPE }).end('{"message":"CANARY of GitHub"}');
+  };
+const reset: ScriptedAnswer = (request) => void request.socket.resetAndDestroy();
+
+describe('a GitHub that fails', () => {
+  test.each<[name: string, answer: ScriptedAnswer, code: string]>([
+    ['with an error of its own', failing(500), 'upstream_error'],
+    ['by refusing', failing(403), 'forbidden'],
+    ['because it is asked too often', failing(429), 'rate_limited'],
+    ['without an answer', reset, 'upstream_error'],
+  ])('to mint, %s, leaves a grant that has ended and no token', async (_name, answer, code) => {
+    const { session_token: bearer } = await open();
+    await aToken(bearer);
+    const mints = app.mints.length;
+    asb.github.answerNext(answer);
+    const asked = { ...REQUEST, request_id: 'failing' };
+    const refused = await asb.call('requestGrant', asked, { bearer });
+    expect(refused).toMatchObject({ ok: false, code });
+    expect(JSON.stringify(refused)).not.toContain('CANARY');
+    expect(answered.parse(bodyOf(await asb.call('requestGrant', asked, { bearer }))).state).toBe('expired');
+    expect(app.mints).toHaveLength(mints);
+    expect((await aToken(bearer)).state).toBe('delivered');
+  });
+
+  test.each<[name: string, answer: ScriptedAnswer]>([
+    ['with an error of its own', failing(500)],
+    ['without an answer', reset],
+  ])('to revoke, %s, is asked again until the token is dead', async (_name, answer) => {
+    const { session_token: bearer } = await open();
+    const { grant_id, token } = await aToken(bearer);
+    asb.github.answerNext(answer);
+    bodyOf(await asb.call('revokeGrant', { grant_id }, { bearer }));
+    await expect
+      .poll(() => {
+        asb.clock.advance(1);
+        return asb.audit.types().slice(-4).includes('lease.revoked');
+      }, WAIT)
+      .toBe(true);
+    expect(asb.audit.types()).toContain('lease.revocation_failed');
+    expect(await works(token)).toBe(false);
+  });
 });
 
 test('occurs nowhere but in the one answer that carries it', async () => {
