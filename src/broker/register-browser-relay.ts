@@ -35,8 +35,8 @@ const RELAY_SECONDS = 900;
 
 /**
  * Binds a browser relay to the caller's session: a key, an origin and a tab. Rejects with `not_found` for an origin that is not configured,
- * with `invalid_request` for a key or a selector that cannot be used, with `forbidden` for a key that is not trusted, and with `conflict`
- * when the session has another relay by that key id.
+ * with `invalid_request` for a key or a selector that cannot be used, with `forbidden` for a key that is not trusted, with `conflict`
+ * when the session has another relay by that key id, and with `resource_budget_exceeded` when it has too many.
  */
 export function registerBrowserRelay(
   deps: RegisterBrowserRelayDeps,
@@ -58,15 +58,13 @@ export function registerBrowserRelay(
       const end = Math.min(now.getTime() + RELAY_SECONDS * 1000, session.expiresAt.getTime());
       const { tenantId, id: sessionId } = session;
       const relay = { tenantId, sessionId, keyId, key, origin, tabId, selectors, expiresAt: new Date(end) };
-      // On record first: a relay that nobody knows of must not be of use.
+      const kept = await deps.relays.register(relay, now);
+      if (kept === null) throw conflict('key_id: this session has another relay by this name; use a new one');
+      // Should this fail, the relay is of no use that is not on record: what is opened for it names its key.
       await deps.repository.transact((unit) => {
         unit.requireNoBlock(session);
         unit.record(auditEvent(deps, context, 'relay.registered', sessionSubject(session), { details }));
       });
-      const kept = await deps.relays.register(relay, now);
-      if (kept === null) {
-        throw conflict('key_id: this session has another relay by this name; use a new one');
-      }
       return { sessionId, keyId, expiresAt: kept.expiresAt };
     });
 }

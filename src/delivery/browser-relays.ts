@@ -1,9 +1,12 @@
 import { z } from 'zod';
 import type { BrowserRelay, BrowserRelays, RelayPublicKey } from '../domain/browser-relay.ts';
+import { budgetExceeded } from '../domain/errors.ts';
 import type { SessionId, TenantId } from '../domain/ids.ts';
 import type { RuntimeStore } from '../domain/runtime-store.ts';
 
 const KIND = 'relay_session';
+/** Enough for the tabs of one run, and too few to fill the store. */
+const MAX_RELAYS_OF_SESSION = 8;
 
 /** As it is kept. Strict: what another version wrote and this one does not know is not half understood. */
 const keptRelay = z.strictObject({
@@ -27,11 +30,22 @@ export function makeBrowserRelays({ runtime }: { runtime: Pick<RuntimeStore, 'cl
     const text = await runtime.kept(KIND, nameOf(of), now);
     return text === null ? null : keptRelay.parse(JSON.parse(text));
   };
+  /** Takes one of the session's places for as long as the relay lives. */
+  const hasPlace = async ({ tenantId, sessionId, keyId, expiresAt }: BrowserRelay, now: Date): Promise<boolean> => {
+    for (let place = 0; place < MAX_RELAYS_OF_SESSION; place += 1) {
+      const name = JSON.stringify([tenantId, sessionId, place]);
+      if (await runtime.claim('relay_place', name, keyId, expiresAt, now)) return true;
+    }
+    return false;
+  };
   return {
     find,
     async register(relay, now) {
       const before = await find(relay, now);
       if (before !== null) return termsOf(before) === termsOf(relay) ? before : null;
+      if (!(await hasPlace(relay, now))) {
+        throw budgetExceeded(`this session has ${MAX_RELAYS_OF_SESSION} browser relays already; use one of them`);
+      }
       // Of two at once one is first; the name is its own for as long as it is kept.
       const isOurs = await runtime.claim('relay', nameOf(relay), termsOf(relay), relay.expiresAt, now);
       if (!isOurs) return null;

@@ -27,7 +27,8 @@ export interface RelayKey {
 export interface BrowserRelays {
   /**
    * Keeps a relay under the name of its key until it ends. Answers it as it is kept, or null when another relay of that session has the
-   * name. The same relay, again, stays as it was. Rejects with `unavailable`.
+   * name. The same relay, again, stays as it was. Rejects with `resource_budget_exceeded` when the session has as many as it may, and with
+   * `unavailable`.
    */
   register(relay: BrowserRelay, now: Date): Promise<BrowserRelay | null>;
   /** Null when the session has no relay of that name, or has it no more. Rejects with `unavailable`. */

@@ -37,9 +37,9 @@ export type SlotAnswer =
 
 /**
  * What is claimed: a proof or a callback that works once, a delegation that is its first user's, the making of a token that processes
- * share, the name of a browser relay's key. One kind never takes another's room.
+ * share, the name of a browser relay's key, one of the places that a session has for relays. One kind never takes another's room.
  */
-export const CLAIM_KINDS = ['proof', 'delegation', 'callback', 'mint', 'relay'] as const;
+export const CLAIM_KINDS = ['proof', 'delegation', 'callback', 'mint', 'relay', 'relay_place'] as const;
 export type ClaimKind = (typeof CLAIM_KINDS)[number];
 
 /** State that lives as long as a handle or a token does, shared by every process of a deployment. */

@@ -90,6 +90,16 @@ test('who claimed a name and died before it was kept may come again', async () =
   expect(await relays.register(RELAY, NOW)).toEqual(RELAY);
 });
 
+test('a session has so many relays at once and no more, and a place is free again when one ran out', async () => {
+  for (let number = 0; number < 8; number += 1) await relays.register({ ...RELAY, keyId: `key-${number}` }, NOW);
+  const ninth = { ...RELAY, keyId: 'key-8', expiresAt: after(120) };
+  await expect(relays.register(ninth, after(1))).rejects.toMatchObject({ code: 'resource_budget_exceeded' });
+  expect(await relays.find(ninth, after(1))).toBeNull();
+  expect(await relays.register({ ...RELAY, keyId: 'key-3' }, after(1))).toMatchObject({ keyId: 'key-3' });
+  expect(await relays.register({ ...ninth, sessionId: 'sess_2' as SessionId }, after(1))).not.toBeNull();
+  expect(await relays.register(ninth, after(60))).toEqual(ninth);
+});
+
 test('what another version kept is not half understood', async () => {
   await runtime.keep('relay_session', JSON.stringify([TENANT, 'sess_1', 'key-1']), '{"origin":"x"}', after(60), NOW);
   await expect(relays.find(RELAY, NOW)).rejects.toThrow();

@@ -58,7 +58,10 @@ export class MemoryRuntimeStore implements RuntimeStore, CountsEntries {
     maxRevokedTokens = MAX_REVOKED_TOKENS,
   }: MemoryRuntimeStoreConfig = {}) {
     const claims = () => new Claims(maxClaims);
-    this.#claims = { proof: claims(), delegation: claims(), callback: claims(), mint: claims(), relay: claims() };
+    this.#claims = {
+      ...{ proof: claims(), delegation: claims(), callback: claims(), mint: claims() },
+      ...{ relay: claims(), relay_place: claims() },
+    };
     const kept = () => new KeptValues(maxKeptValues);
     this.#kept = { relay_session: kept(), github_token: kept() };
     this.#revokedTokens = new RevokedTokens(maxRevokedTokens);
