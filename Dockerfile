@@ -24,4 +24,4 @@ EXPOSE 8080 9090
 # For the API without TLS on its usual port; a worker, or an API elsewhere, needs one of its own (docker-compose.yml).
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:8080/healthz').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--heap-growing-percent=50", "--max-semi-space-size=8", "src/main/api.ts"]
+CMD ["node", "--heap-growing-percent=30", "--max-semi-space-size=4", "src/main/api.ts"]
