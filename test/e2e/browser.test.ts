@@ -65,6 +65,20 @@ describe('a login form', () => {
     expect(answer).not.toHaveProperty('delivery');
   });
 
+  test.each([
+    ['https://other.example', 'not_found', /^resource_ref: no form is configured/],
+    [`${ORIGIN}/`, 'invalid_request', /^resource_ref: must be written as browsers write it/],
+    ['http://ledger.example', 'invalid_request', /^resource_ref: must be https/],
+  ])('is not to be had at %s', async (origin, code, message) => {
+    const { bearer } = await aBrowserSession(asb);
+    const refused = await asb.call(
+      'requestGrant',
+      { ...FORM_REQUEST, resource_ref: `browser_origin:${origin}` },
+      { bearer },
+    );
+    expect(refused).toMatchObject({ ok: false, code, message: expect.stringMatching(message) });
+  });
+
   test('is opened once, of 50 who try at once', async () => {
     const { relay, artifactId, bearer } = await aScene();
     const tries = Array.from({ length: 50 }, () =>

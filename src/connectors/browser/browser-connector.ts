@@ -35,11 +35,12 @@ export function makeBrowserConnector(config: BrowserConnectorConfig): FormConnec
   const forms = new Map(config.forms.map((form) => [form.origin, form]));
   if (forms.size < config.forms.length) throw new Error('two forms are for one origin');
   for (const form of config.forms) requireUsable(form, config.allowInsecureLocalhost);
-  const formAt = ({ name }: ResourceRef): BrowserForm => {
+  /** `field` is the one in which the caller named it. */
+  const formAt = ({ name }: ResourceRef, field: 'resource_ref' | 'origin'): BrowserForm => {
     const problem = originProblem(name, config.allowInsecureLocalhost);
-    if (problem !== null) throw invalidRequest(`origin: ${problem}`);
+    if (problem !== null) throw invalidRequest(`${field}: ${problem}`);
     const form = forms.get(name);
-    if (form === undefined) throw notFound('origin: no browser connector serves it');
+    if (form === undefined) throw notFound(`${field}: no form is configured at this origin`);
     return form;
   };
   return {
@@ -47,12 +48,12 @@ export function makeBrowserConnector(config: BrowserConnectorConfig): FormConnec
     resourceKind: 'browser_origin',
     capabilities: config.capabilities,
     deliveryModes: ['wrapped_secret'],
-    checkResource: (resource) => void formAt(resource),
-    formOf: (resource, found) => laidOut(formAt(resource), found),
+    checkResource: (resource) => void formAt(resource, 'resource_ref'),
+    formOf: (resource, found) => laidOut(formAt(resource, 'origin'), found),
     trustsRelayKey: (thumbprint) =>
       config.trustedRelayKeys === null || (thumbprint !== null && config.trustedRelayKeys.has(thumbprint)),
     readFields({ resource, signal }): Promise<readonly SecretField[]> {
-      return formAt(resource).source.read(signal);
+      return formAt(resource, 'resource_ref').source.read(signal);
     },
   };
 }
