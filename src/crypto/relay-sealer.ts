@@ -1,10 +1,11 @@
-import { calculateJwkThumbprint, CompactEncrypt, importJWK, type JWK } from 'jose';
+import { calculateJwkThumbprint, CompactEncrypt, exportJWK, importJWK, importSPKI, type JWK } from 'jose';
 import { z } from 'zod';
 import type { RelayPublicKey, RelaySealer } from '../domain/browser-relay.ts';
 import { invalidRequest } from '../domain/errors.ts';
 
 const RULE =
-  'public_key: must be a public key as JWK (RFC 7517): {"kty":"OKP","crv":"X25519","x":...} or {"kty":"EC","crv":"P-256","x":...,"y":...}';
+  'public_key: must be a public key as JWK (RFC 7517): {"kty":"OKP","crv":"X25519","x":...} or {"kty":"EC","crv":"P-256","x":...,"y":...}; or such a key as PEM (SPKI)';
+const PEM = '-----BEGIN PUBLIC KEY-----';
 /** https://www.rfc-editor.org/rfc/rfc7518#section-4.6: agreed directly, so that the agreed key encrypts the content. */
 const AGREEMENT = 'ECDH-ES';
 const CONTENT = 'A256GCM';
@@ -26,7 +27,7 @@ const stored = z.record(z.string(), z.string());
 export function makeRelaySealer(): RelaySealer {
   return {
     async readKey(text) {
-      const parsed = jwk.safeParse(parseJson(text));
+      const parsed = jwk.safeParse(text.startsWith(PEM) ? await fromPem(text) : parseJson(text));
       if (!parsed.success) throw invalidRequest(RULE);
       const { kty, crv, x } = parsed.data;
       const members: JWK = parsed.data.kty === 'EC' ? { crv, kty, x, y: parsed.data.y } : { crv, kty, x };
@@ -51,6 +52,15 @@ async function sealTo(members: JWK, value: string, binding: Readonly<Record<stri
   const key = await importJWK(members, AGREEMENT);
   const header = { ...binding, alg: AGREEMENT, enc: CONTENT };
   return new CompactEncrypt(new TextEncoder().encode(value)).setProtectedHeader(header).encrypt(key);
+}
+
+/** Undefined for what is no such key. */
+async function fromPem(text: string): Promise<JWK | undefined> {
+  try {
+    return await exportJWK(await importSPKI(text, AGREEMENT, { extractable: true }));
+  } catch {
+    return undefined;
+  }
 }
 
 function parseJson(text: string): unknown {

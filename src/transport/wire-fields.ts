@@ -4,6 +4,7 @@ const MAX_NAME = 200;
 const MAX_TOKEN = 16 * 1024;
 const MAX_TEXT = 1000;
 const MAX_REFERENCE = 300;
+const MAX_PUBLIC_KEY = 4096;
 const MAX_TOOLS = 32;
 const MAX_ENTRIES = 32;
 const MAX_TTL_SECONDS = 86_400;
@@ -75,6 +76,14 @@ export const optionalToken = z
   .string({ error: 'must be a string' })
   .max(MAX_TOKEN, `must be ${MAX_TOKEN} characters at most`)
   .regex(/^[\x21-\x7e]*$/, 'must hold only visible ASCII characters')
+  .nullish()
+  .transform((value) => (value === '' ? null : (value ?? null)));
+
+/** A public key in whatever text it is written, over several lines too; null when it is left out. */
+export const optionalPublicKey = z
+  .string({ error: 'must be a string' })
+  .max(MAX_PUBLIC_KEY, `must be ${MAX_PUBLIC_KEY} characters at most`)
+  .regex(/^[\t\r\n\x20-\x7e]*$/, 'must hold only ASCII characters')
   .nullish()
   .transform((value) => (value === '' ? null : (value ?? null)));
 

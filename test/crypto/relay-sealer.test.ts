@@ -1,4 +1,4 @@
-import { compactDecrypt, decodeProtectedHeader, exportJWK, generateKeyPair } from 'jose';
+import { compactDecrypt, decodeProtectedHeader, exportJWK, exportSPKI, generateKeyPair } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { makeRelayKeys } from '../../dev/browser/relay-keys.ts';
 import { makeRelaySealer } from '../../src/crypto/relay-sealer.ts';
@@ -76,7 +76,14 @@ describe('a key', () => {
     expect(one).toEqual(other);
   });
 
+  test.each(['X25519', 'P-256'] as const)('may be written as PEM (%s)', async (crv) => {
+    const { publicKey } = await generateKeyPair('ECDH-ES', { crv, extractable: true });
+    const asJwk = await sealer.readKey(JSON.stringify(await exportJWK(publicKey), null, 2));
+    expect(await sealer.readKey(await exportSPKI(publicKey))).toEqual(asJwk);
+  });
+
   test.each<[what: string, text: () => string | Promise<string>]>([
+    ['PEM for signatures', async () => exportSPKI((await generateKeyPair('ES384', { extractable: true })).publicKey)],
     ['no JSON', () => 'ssh-ed25519 AAAA'],
     ['no object', () => '[]'],
     ['PEM', () => '-----BEGIN PUBLIC KEY-----'],

@@ -233,6 +233,15 @@ describe('a relay', () => {
     expect(answers.filter(({ ok }) => ok)).toHaveLength(1);
   });
 
+  test.each([0, 1, 2, 3, 4])('may write its key over several lines (transport %i)', async (index) => {
+    const { bearer } = await aBrowserSession(asb);
+    const keys = await makeRelayKeys('lines');
+    const written: unknown = JSON.parse(keys.publicKey);
+    const body = { ...registration(keys, { origin: ORIGIN, tabId: '1' }), public_key: JSON.stringify(written, null, 2) };
+    bodyOf(await asb.clients[index]!.call('registerBrowserRelay', body, { bearer }));
+    expect(asb.audit.events.at(-1)?.details).toMatchObject({ key_thumbprint: keys.thumbprint });
+  });
+
   test('registers again as it was, and lives no longer for that', async () => {
     const { bearer } = await aBrowserSession(asb);
     const keys = await makeRelayKeys('again');

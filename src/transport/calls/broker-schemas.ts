@@ -8,6 +8,7 @@ import {
   name,
   oneOf,
   optionalName,
+  optionalPublicKey,
   optionalReference,
   optionalToken,
   params,
@@ -52,7 +53,7 @@ export const executeGitHubProxyRequest = z.strictObject({ proxy_handle: token, o
 export const registerBrowserRelayRequest = z.strictObject({
   session_token: optionalToken,
   key_id: name,
-  public_key: optionalToken,
+  public_key: optionalPublicKey,
   origin: reference,
   tab_id: name,
   selectors: textsByName,
